@@ -1,0 +1,84 @@
+"""Events that go up while runs are carried out; the console, the log file and a web page are listeners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened, at `time` (seconds since the epoch); `run` is a run id or empty."""
+
+    time: float
+    run: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice(Event):
+    """A sentence for the user that belongs to no other event; level is info, warning or error."""
+
+    text: str
+    level: str = "info"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    framework: str
+    scenario: str
+    repetition: int
+    steps_total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepStarted(Event):
+    step: str
+    index: int
+    """1-based position of the step in its run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptStarted(Event):
+    step: str
+    attempt: int
+    container: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputLine(Event):
+    """One line a step printed, as raw text: a listener that shows it escapes it."""
+
+    step: str
+    stream: str
+    line: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCalled(Event):
+    """One model call has been metered; tokens are None where the provider did not state them."""
+
+    step: str
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepFinished(Event):
+    step: str
+    index: int
+    outcome: str
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFinished(Event):
+    outcome: str
+    reason: str
+    seconds: float
+    metrics: dict[str, float | int | None] = field(default_factory=dict)
+
+
+EventSink = Callable[[Event], None]
+"""Takes one event; must not raise and must return quickly; may be called from any thread."""

@@ -1,0 +1,132 @@
+"""Records: `metadata.json` and `metrics.json` of a run and its steps, as versioned JSON.
+
+A record is written before the first container exists and finalised whatever happens. Unknown is null with a reason.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from runner.plan.models import Run
+
+Outcome = Literal["passed", "failed", "timed_out", "exceeded", "broken", "cancelled", "skipped"]
+"""passed; failed: the framework's doing; timed_out, exceeded: a limit or budget; broken: ours or the machine's;
+cancelled: the user's; skipped: an earlier step did not pass."""
+
+
+class RecordModel(BaseModel):
+    """Base settings of records."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Phase(RecordModel):
+    """A framework's own phase within a step, as it reported it."""
+
+    name: str = Field(description="The framework's word for it.")
+    seconds: float | None = Field(description="Wall time, as reported.")
+    exit_code: int | None = Field(description="Exit code, as reported.")
+    detail: str = Field("", description="One sentence, as reported.")
+
+
+class AttemptRecord(RecordModel):
+    """One container for one step: the contract of a command."""
+
+    attempt: int = Field(description="From 1.")
+    container: str = Field(description="Name of the container.")
+    image_id: str = Field(description="Image the container was made from.")
+    argv: tuple[str, ...] = Field(description="Command of the step.")
+    started_at: str | None = Field(description="UTC, ISO 8601.")
+    finished_at: str | None = Field(description="UTC, ISO 8601.")
+    seconds: float | None = Field(description="Wall time of the container by the engine's clock.")
+    exit_code: int | None = Field(description="Exit code; 124 after a deadline; null if it never ran.")
+    signal: int | None = Field(description="Signal that ended the command, if one did.")
+    oom_killed: bool = Field(description="Whether the kernel killed it for memory.")
+    timed_out: bool = Field(description="Whether its deadline passed.")
+    stdout_bytes: int | None = Field(description="Bytes written to stdout, dropped ones included.")
+    stderr_bytes: int | None = Field(description="Bytes written to stderr, dropped ones included.")
+    dropped_bytes: int = Field(description="Output beyond limits.log that was not kept.")
+    outcome: Outcome = Field(description="Verdict on this attempt.")
+    reason: str = Field(description="Why, in a sentence; empty if passed.")
+
+
+class StepRecord(RecordModel):
+    """`steps/step_NNN/metadata.json`."""
+
+    version: Literal[1] = 1
+    id: str = Field(description="Name of the step.")
+    index: int = Field(description="1-based position.")
+    title: str = Field(description="What the step asked for.")
+    prompt_sha256: str = Field(description="Digest of the prompt.")
+    outcome: Outcome = Field(description="Verdict on the step.")
+    reason: str = Field(description="Why, in a sentence; empty if passed.")
+    started_at: str | None = Field(description="UTC, ISO 8601.")
+    finished_at: str | None = Field(description="UTC, ISO 8601.")
+    changed_files: int | None = Field(description="Files added, changed or removed in the workspace.")
+    phases: tuple[Phase, ...] = Field((), description="The framework's own phases.")
+    attempts: tuple[AttemptRecord, ...] = Field((), description="Every attempt, the failed ones included.")
+
+
+class Host(RecordModel):
+    """The machine a run was carried out on; not part of its identity."""
+
+    hostname: str
+    kernel: str
+    operating_system: str
+    engine_version: str
+    api_version: str
+    cgroup: str
+    cpus: int
+    memory_bytes: int
+    runner_version: str
+
+
+class RunRecord(RecordModel):
+    """`metadata.json` of a run."""
+
+    version: Literal[1] = 1
+    run: Run = Field(description="Everything that was planned.")
+    outcome: Outcome | None = Field(description="Verdict; null while the run is not finished.")
+    reason: str = Field(description="Why, in a sentence; empty if passed.")
+    model_label: str = Field(description="How results name the model, like `scripted model` or openai/gpt-4o-mini.")
+    started_at: str = Field(description="UTC, ISO 8601.")
+    finished_at: str | None = Field(description="UTC, ISO 8601; null while the run is not finished.")
+    host: Host = Field(description="Where it ran.")
+    steps: tuple[StepRecord, ...] = Field((), description="Steps, in order.")
+    artifacts: str = Field("", description="Relative path of the final workspace.")
+    archive: str | None = Field(None, description="Relative path of the archive.")
+    archive_sha256: str | None = Field(None, description="sha256 of the archive file.")
+    archive_tar_sha256: str | None = Field(None, description="sha256 of the uncompressed tar inside it.")
+    notes: tuple[str, ...] = Field((), description="What was left out, changed or could not be done, a sentence each.")
+
+
+class MetricAbout(RecordModel):
+    """What one metric means and how it was come by."""
+
+    unit: str = Field(description="seconds, bytes, tokens, calls, USD, steps, attempts or files.")
+    source: str = Field(description="engine, cgroup, shim, stats, gateway, workspace, runner or none.")
+    exact: bool = Field(description="False for a sample or an estimate.")
+    status: Literal["measured", "derived", "partial", "unmeasured"] = Field(description="How complete it is.")
+    reason: str = Field("", description="Why it is null, partial or not exact.")
+
+
+METRIC_NAMES = (
+    "wall_seconds",
+    "cpu_seconds",
+    "peak_memory_bytes",
+    "io_read_bytes",
+    "io_write_bytes",
+    "api_calls",
+    "tokens_in",
+    "tokens_out",
+    "tokens_cached",
+    "cost_usd",
+    "steps_total",
+    "steps_passed",
+    "attempts",
+    "artifact_files",
+    "artifact_bytes",
+)
+"""Every metrics.json has exactly these names at its top level and in each element of `per_step`."""

@@ -1,0 +1,50 @@
+"""Names that more than one room has to agree on: labels, files, container paths, environment."""
+
+from __future__ import annotations
+
+PROJECT = "codegen-runner"
+"""Distribution name; prefix of image tags, containers, volumes and cache folders."""
+
+LABEL_PREFIX = "org.codegen-runner."
+LABEL_KIND = LABEL_PREFIX + "kind"
+"""What an engine object is for: `attempt`, `workspace`, `build`, `image`, `helper`."""
+LABEL_RUN = LABEL_PREFIX + "run"
+LABEL_DIGEST = LABEL_PREFIX + "digest"
+LABEL_FRAMEWORK = LABEL_PREFIX + "framework"
+LABEL_STEP = LABEL_PREFIX + "step"
+LABEL_ATTEMPT = LABEL_PREFIX + "attempt"
+LABEL_RUN_DIR = LABEL_PREFIX + "run-dir"
+LABEL_OWNER_UID = LABEL_PREFIX + "owner-uid"
+LABEL_OWNER_PID = LABEL_PREFIX + "owner-pid"
+LABEL_OWNER_STARTED = LABEL_PREFIX + "owner-started"
+"""Start time of the owner process in clock ticks since boot (field 22 of `/proc/PID/stat`)."""
+LABEL_OWNER_BOOT = LABEL_PREFIX + "owner-boot"
+LABEL_OWNER_HOST = LABEL_PREFIX + "owner-host"
+LABEL_CPUS = LABEL_PREFIX + "reserved-cpus"
+LABEL_MEMORY = LABEL_PREFIX + "reserved-memory"
+LABEL_CGROUP = LABEL_PREFIX + "cgroup-parent"
+LABEL_INPUTS = LABEL_PREFIX + "inputs"
+"""On an image: sha256 of everything that went into it."""
+
+# Paths inside a container.
+FRAMEWORK_DIR = "/opt/framework"
+WORKSPACE_DIR = "/workspace"
+STATE_DIR = "/state"
+IN_DIR = "/in"
+OUT_DIR = "/out"
+GATEWAY_DIR = "/run/gateway"
+GATEWAY_SOCKET = "gateway.sock"
+"""Name of the socket inside GATEWAY_DIR; the directory is mounted, so a restarted gateway is found again."""
+GATEWAY_PORT = 4000
+"""Loopback port inside the container that the shim forwards to the gateway's socket."""
+SHIM = "/usr/local/bin/runner-shim"
+
+# Files in /in and /out.
+STEP_FILE = "step.json"
+PROMPT_FILE = "prompt.txt"
+RESULT_FILE = "result.json"
+SHIM_REPORT = ".shim.json"
+"""Written by the shim into /out: exit, deadline, dropped log bytes, rusage and io of reaped children."""
+
+EXIT_TIMED_OUT = 124
+"""Exit code of a step whose deadline passed, as with timeout(1)."""

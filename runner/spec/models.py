@@ -1,0 +1,177 @@
+"""What the user writes: experiments, scenarios, frameworks. Frozen models, no I/O, no defaults elsewhere.
+
+Each field's description is the sentence in the generated schema and reference; `spec.load` reads these from YAML
+and adds file and line to every complaint.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from runner.spec.units import Bytes, Seconds
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+"""Lower-case letters, digits, dots, dashes and underscores: safe in a path, a tag and a container name."""
+
+
+class Spec(BaseModel):
+    """Base settings of every user-written model: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=False)
+
+
+class Limits(Spec):
+    """Limits of each step's container; every one is enforced by the engine, the kernel or the entry shim."""
+
+    step_timeout: Seconds = Field(600.0, gt=0, description="Wall time of one step, after which it ends as timed_out.")
+    run_timeout: Seconds = Field(7200.0, gt=0, description="Wall time of all steps of a run together.")
+    grace: Seconds = Field(5.0, ge=0, description="Time between the polite signal and the kill when a step must end.")
+    cpus: float = Field(1.0, gt=0, le=1024, description="CPU cores a step may use.")
+    memory: Bytes = Field(2 * 1024**3, ge=16 * 1024**2, description="Memory a step may use, page cache included.")
+    swap: Bytes = Field(0, ge=0, description="Swap a step may use on top of its memory.")
+    pids: int = Field(512, ge=8, le=4_194_304, description="Processes and threads a step may have at once.")
+    tmp: Bytes = Field(256 * 1024**2, ge=1024**2, description="Size of the step's /tmp, held in memory.")
+    shm: Bytes = Field(64 * 1024**2, ge=1024**2, description="Size of the step's /dev/shm, held in memory.")
+    log: Bytes = Field(
+        16 * 1024**2, ge=4096, description="Kept output of one step per stream; what is beyond is dropped and counted."
+    )
+
+
+class LimitsPatch(Spec):
+    """Limits that replace the experiment's for one framework or one step; what is absent stays."""
+
+    step_timeout: Seconds | None = Field(None, gt=0, description="Replaces limits.step_timeout.")
+    cpus: float | None = Field(None, gt=0, le=1024, description="Replaces limits.cpus.")
+    memory: Bytes | None = Field(None, ge=16 * 1024**2, description="Replaces limits.memory.")
+    swap: Bytes | None = Field(None, ge=0, description="Replaces limits.swap.")
+    pids: int | None = Field(None, ge=8, le=4_194_304, description="Replaces limits.pids.")
+    tmp: Bytes | None = Field(None, ge=1024**2, description="Replaces limits.tmp.")
+    log: Bytes | None = Field(None, ge=4096, description="Replaces limits.log.")
+
+
+class Model(Spec):
+    """The language model every run of the experiment talks to, through the gateway."""
+
+    provider: Literal["scripted", "openai"] = Field(
+        "scripted",
+        description="Who answers: `scripted` (prepared answers) or `openai` (any OpenAI-compatible endpoint).",
+    )
+    name: str = Field("scripted", min_length=1, description="Model name sent to the provider, whatever was asked for.")
+    base_url: str | None = Field(
+        None, description="Endpoint of the provider; by default OPENAI_BASE_URL, else the provider's own."
+    )
+    key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the provider's key.")
+    key_file: str | None = Field(
+        None, description="File that holds the key instead; must be readable by its owner only."
+    )
+    answers: str | None = Field(
+        None, description="Folder of scripted answers, <framework>/<scenario>.yaml; by default images/*/answers/."
+    )
+
+
+class Cell(Spec):
+    """Selects part of the matrix; an absent key matches everything."""
+
+    framework: Name | None = Field(None, description="Framework to match.")
+    scenario: Name | None = Field(None, description="Scenario to match.")
+    repetition: int | None = Field(None, ge=1, description="Repetition to match, from 1.")
+
+
+class Experiment(Spec):
+    """One experiment: frameworks x scenarios x repetitions under the same limits and model."""
+
+    name: Name = Field(description="Name of the experiment, shown in tables and records.")
+    description: str = Field("", description="What the experiment is for, in a sentence.")
+    frameworks: tuple[Name, ...] = Field(min_length=1, description="Frameworks to compare: folders under images/.")
+    scenarios: tuple[Name, ...] = Field(min_length=1, description="Scenarios to run: files under config/scenarios/.")
+    repetitions: int = Field(1, ge=1, le=1_000_000, description="How often each framework meets each scenario.")
+    seed: int = Field(1, ge=0, lt=2**32, description="Seed from which each repetition's own seed is derived.")
+    model: Model | None = Field(None, description="Model for frameworks whose network is `gateway`.")
+    limits: Limits = Field(default_factory=Limits, description="Limits of each step.")
+    include: tuple[Cell, ...] = Field((), description="Keep only runs that match one of these.")
+    exclude: tuple[Cell, ...] = Field((), description="Drop runs that match one of these.")
+    jobs: int | None = Field(None, ge=1, le=4096, description="Parallel runs; by default from cores and memory.")
+    output: str = Field("runs", description="Folder for run directories, relative to the project.")
+    archive: Literal["zstd", "gzip", "off"] = Field("zstd", description="Format of each run's archive.")
+
+
+class Step(Spec):
+    """One step of a scenario: a prompt that the framework carries out on the workspace."""
+
+    id: Name = Field(description="Name of the step, unique in its scenario.")
+    title: str = Field("", description="What the step asks for, in a few words.")
+    prompt: str | None = Field(None, min_length=1, description="The prompt itself.")
+    prompt_file: str | None = Field(None, description="File with the prompt, relative to the scenario's file.")
+    enabled: bool = Field(True, description="Whether the step takes part.")
+    expect_changes: bool = Field(True, description="Whether a step that exits 0 and changes nothing has failed.")
+    limits: LimitsPatch = Field(default_factory=LimitsPatch, description="Limits of this step.")
+
+
+class Scenario(Spec):
+    """Steps that every framework carries out alike, in order, on one growing workspace."""
+
+    name: Name = Field(description="Name of the scenario; equals its file's name.")
+    title: str = Field("", description="What the scenario builds, in a sentence.")
+    steps: tuple[Step, ...] = Field(min_length=1, description="Steps in the order in which they are carried out.")
+
+
+class PypiSource(Spec):
+    """A framework from the Python package index."""
+
+    pypi: str = Field(min_length=1, description="Distribution name on the index.")
+    version: str = Field(min_length=1, description="Exact version.")
+
+
+class NpmSource(Spec):
+    """A framework from the npm registry."""
+
+    npm: str = Field(min_length=1, description="Package name on the registry.")
+    version: str = Field(min_length=1, description="Exact version.")
+
+
+class GitSource(Spec):
+    """A framework from a git repository at one commit."""
+
+    git: str = Field(min_length=1, description="URL or path of the repository.")
+    commit: str = Field(pattern=r"^[0-9a-f]{40}$", description="Full commit id, 40 hexadecimal digits.")
+
+
+class LocalSource(Spec):
+    """A framework from a folder beside its recipe."""
+
+    path: str = Field(min_length=1, description="Folder, relative to the recipe; may not leave it.")
+
+
+Source = PypiSource | NpmSource | GitSource | LocalSource
+
+
+class SmokeTest(Spec):
+    """A command that must succeed in a finished image before it is used."""
+
+    command: tuple[str, ...] = Field(min_length=1, description="Program and arguments.")
+    timeout: Seconds = Field(60.0, gt=0, description="Wall time it may take.")
+
+
+class Framework(Spec):
+    """Recipe of a framework's image, and the command that performs one step in it."""
+
+    name: Name = Field(description="Name of the framework; equals its folder's name.")
+    title: str = Field("", description="What the framework is, in a sentence.")
+    homepage: str = Field("", description="Where the framework comes from.")
+    license: str = Field("", description="SPDX identifier of the framework's licence.")
+    source: Source = Field(description="Where the framework's code comes from.")
+    system_packages: tuple[str, ...] = Field((), description="Debian packages the framework needs on top of the base.")
+    command: tuple[str, ...] = Field(
+        min_length=1,
+        description="Program and arguments that perform one step; {prompt}, {prompt_file}, {model}, {seed}, {step} "
+        "and {index} inside an argument are replaced.",
+    )
+    environment: dict[str, str] = Field(default_factory=dict, description="Variables set for every step.")
+    writable: tuple[str, ...] = Field(
+        (), description="Paths below /opt/framework that the framework writes; each is mapped to the run's own storage."
+    )
+    network: Literal["none", "gateway"] = Field("none", description="Way out: none, or the model gateway only.")
+    limits: LimitsPatch = Field(default_factory=LimitsPatch, description="Limits of this framework's steps.")
+    smoke_test: SmokeTest = Field(description="What must work in the finished image.")
