@@ -163,7 +163,7 @@ class Observer(Protocol):
     def inspect(self, container: str) -> ContainerState:
         """Return its state. Raises NotFound."""
 
-    def list(self, labels: Mapping[str, str | None]) -> list[ContainerState]:
+    def find(self, labels: Mapping[str, str | None]) -> list[ContainerState]:
         """All containers, in any state, that carry these labels (None: any value), sorted by name."""
 
     def logs(self, container: str, *, follow: bool = False) -> Iterator[tuple[str, bytes]]:
@@ -185,7 +185,7 @@ class Volumes(Protocol):
     def remove(self, name: str) -> None:
         """Remove it; the host folder stays. Removing a missing volume does nothing."""
 
-    def list(self, labels: Mapping[str, str | None]) -> list[tuple[str, Mapping[str, str]]]:
+    def find(self, labels: Mapping[str, str | None]) -> list[tuple[str, Mapping[str, str]]]:
         """Names and labels of volumes that carry these labels."""
 
 
@@ -195,7 +195,7 @@ class Images(Protocol):
     def inspect(self, reference: str) -> ImageInfo | None:
         """Return the image, or None if the engine has no such image."""
 
-    def list(self, labels: Mapping[str, str | None]) -> list[ImageInfo]:
+    def find(self, labels: Mapping[str, str | None]) -> list[ImageInfo]:
         """Images that carry these labels."""
 
     def build(
