@@ -1,0 +1,196 @@
+"""One attempt: a container for a step, from its creation to its evidence on disk and its removal."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from runner.engine.protocol import ContainerSpec, ContainerState, Usage
+from runner.errors import EngineError
+from runner.events import AttemptStarted, OutputLine
+from runner.evidence.layout import StepLayout
+from runner.evidence.logs import LogSizes, collect_logs
+from runner.evidence.records import AttemptRecord
+from runner.evidence.tree import TreeScan, changes, scan
+from runner.evidence.untrusted import ShimReport, StepResult, read_result, read_shim_report
+from runner.execution.container import command, container_spec, prepare_attempt
+from runner.execution.context import Context, iso, now
+from runner.execution.model_calls import Metered, model_session
+from runner.execution.verdict import Facts, exit_code, judge, timed_out
+from runner.gateway.session import Totals
+from runner.plan.models import PlannedStep, Run
+
+_BACKSTOP = 20.0
+"""Seconds past deadline and grace after which the runner no longer trusts the shim to end the step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What to perform, and how long it may take."""
+
+    context: Context
+    run: Run
+    step: PlannedStep
+    number: int
+    """Number of the attempt, from 1."""
+    deadline: float
+    """Seconds."""
+    deadline_name: str
+    """Which limit the deadline comes from, for the reason."""
+
+    @property
+    def files(self) -> StepLayout:
+        return self.context.layout(self.run).step(self.step.index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What an attempt came to."""
+
+    record: AttemptRecord
+    usage: Usage
+    report: ShimReport | None
+    result: StepResult | None
+    totals: Totals | None
+    """Model calls; None without a model."""
+    tree: TreeScan
+    """The workspace afterwards."""
+    changed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ended:
+    """What the engine told of a container until it was over."""
+
+    state: ContainerState | None = None
+    usage: Usage = Usage()
+    logs: LogSizes | None = None
+    overdue: bool = False
+    error: str = ""
+
+
+def perform_attempt(order: Order, before: TreeScan) -> Attempt:
+    """Perform a step once, in a fresh container, and keep what it left.
+
+    Args:
+        order: what to perform.
+        before: the workspace as the step finds it.
+
+    Returns:
+        The attempt, whatever happened: a refusal of the engine is part of it.
+    """
+    context, run, step = order.context, order.run, order.step
+    prepare_attempt(order.files, run, step, order.number)
+    with model_session(context, run, step, order.number) as metered:
+        spec = container_spec(context, run, step, order.number, metered.session, order.deadline)
+        context.events(AttemptStarted(time=now(), run=run.id, step=step.id, attempt=order.number, container=spec.name))
+        ended = _contain(order, spec)
+    return _assess(order, spec, ended, metered, before)
+
+
+def _contain(order: Order, spec: ContainerSpec) -> _Ended:
+    """Create, start, wait, collect, remove; the container goes only after its evidence is on disk."""
+    engine, cancellation = order.context.engine, order.context.cancellation
+    if cancellation.cancelled:
+        return _Ended()
+    overdue = False
+    try:
+        container = engine.containers.create(spec)
+        grace = order.step.limits.grace
+        with cancellation.told(lambda: engine.containers.stop(container, grace)):
+            engine.containers.start(container)
+            follower = _follow(order, container)
+            state = engine.containers.wait(container, order.deadline + grace + _BACKSTOP)
+            if state is None:
+                overdue = True
+                engine.containers.stop(container, grace)
+                state = engine.containers.wait(container, _BACKSTOP)
+        logs = collect_logs(engine.observer.logs(container), order.files, order.step.limits.log)
+        usage = engine.observer.usage(container, spec.cgroup_parent)
+        if follower is not None:
+            follower.join(timeout=1.0)
+        engine.containers.remove(container)
+    except EngineError as error:
+        return _Ended(overdue=overdue, error=str(error))
+    return _Ended(state=state, usage=usage, logs=logs, overdue=overdue)
+
+
+def _assess(order: Order, spec: ContainerSpec, ended: _Ended, metered: Metered, before: TreeScan) -> Attempt:
+    layout = order.context.layout(order.run)
+    report, result = read_shim_report(order.files.outputs), read_result(order.files.outputs)
+    tree = scan(layout.workspace)
+    changed = changes(before, tree).total
+    outcome, reason = judge(
+        Facts(
+            state=ended.state,
+            report=report,
+            oom_kills=ended.usage.oom_kills,
+            memory_limit=order.step.limits.memory,
+            deadline=order.deadline,
+            deadline_name=order.deadline_name,
+            overdue=ended.overdue,
+            cancelled=order.context.cancellation.cancelled,
+            model_error=metered.error,
+            engine_error=ended.error,
+            changed=changed,
+            expect_changes=order.step.expect_changes,
+            message=result.message if result else "",
+        )
+    )
+    record = _record(order, spec, ended, report).model_copy(update={"outcome": outcome, "reason": reason})
+    return Attempt(
+        record=record,
+        usage=ended.usage,
+        report=report,
+        result=result,
+        totals=metered.totals,
+        tree=tree,
+        changed=changed,
+    )
+
+
+def _record(order: Order, spec: ContainerSpec, ended: _Ended, report: ShimReport | None) -> AttemptRecord:
+    state, logs = ended.state, ended.logs
+    started, finished = (state.started_at, state.finished_at) if state is not None else (None, None)
+    return AttemptRecord(
+        attempt=order.number,
+        container=spec.name,
+        image_id=order.run.image.id or "",
+        argv=command(order.run, order.step),
+        started_at=iso(started),
+        finished_at=iso(finished),
+        seconds=finished - started if started is not None and finished is not None else None,
+        exit_code=exit_code(state, report, overdue=ended.overdue),
+        signal=report.signal if report is not None else None,
+        oom_killed=bool(state is not None and state.oom_killed),
+        timed_out=timed_out(report, overdue=ended.overdue),
+        stdout_bytes=report.stdout_bytes if report else (logs.stdout if logs else None),
+        stderr_bytes=report.stderr_bytes if report else (logs.stderr if logs else None),
+        dropped_bytes=(report.dropped_stdout + report.dropped_stderr if report else 0) + (logs.dropped if logs else 0),
+        outcome="broken",
+        reason="",
+    )
+
+
+def _follow(order: Order, container: str) -> threading.Thread | None:
+    """Send the step's output lines as events while it runs, in a thread that ends with the container."""
+    if not order.context.follow:
+        return None
+
+    def read() -> None:
+        pending = {"stdout": b"", "stderr": b""}
+        for stream, chunk in order.context.engine.observer.logs(container, follow=True):
+            *lines, rest = (pending[stream] + chunk).split(b"\n")
+            pending[stream] = rest[-_LINE:]
+            if lines and (line := lines[-1][-_LINE:].decode("utf-8", "replace").strip()):
+                order.context.events(
+                    OutputLine(time=now(), run=order.run.id, step=order.step.id, stream=stream, line=line)
+                )
+
+    thread = threading.Thread(target=read, name=f"follow {container[:12]}", daemon=True)
+    thread.start()
+    return thread
+
+
+_LINE = 4096
+"""Bytes of a line that are shown; a longer line is cut from the left."""

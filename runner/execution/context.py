@@ -1,0 +1,65 @@
+"""What every run of one `runner go` shares."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.engine.owner import Owner
+from runner.engine.protocol import Engine, EngineInfo
+from runner.events import EventSink
+from runner.evidence.layout import RunLayout
+from runner.execution.cancellation import Cancellation
+from runner.gateway.session import Gateway
+from runner.plan.models import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Hands of a run: where it runs, its way out, where its evidence goes, who is told."""
+
+    engine: Engine
+    info: EngineInfo
+    gateway: Gateway | None
+    """None if no run of this invocation has a model."""
+    owner: Owner
+    output: Path
+    """Absolute path of the folder of run directories."""
+    answers: Mapping[tuple[str, str], Path]
+    """Scripted answers by (framework, scenario)."""
+    images: Mapping[str, str]
+    """Config digest of an image -> the id this engine knows it by."""
+    events: EventSink
+    cancellation: Cancellation
+    follow: bool = False
+    """Whether output lines are sent as events while a step runs."""
+
+    def layout(self, run: Run) -> RunLayout:
+        """Return the layout of the run's directory."""
+        return RunLayout(self.output / run.framework.name / run.id)
+
+    def object_name(self, run: Run) -> str:
+        """Return the prefix of the run's engine objects: the same run in another folder or of another user differs."""
+        place = hashlib.sha256(f"{self.owner.uid}:{self.layout(run).root}".encode()).hexdigest()[:8]
+        return f"cgr-{run.framework.name}-{run.id}-{place}"
+
+    @property
+    def user(self) -> str:
+        """Return `uid:gid` inside containers: a rootless engine maps 0 to the caller."""
+        return "0:0" if self.info.rootless else f"{self.owner.uid}:{self.owner.gid}"
+
+
+def now() -> float:
+    """Return the time of an event or a record, seconds since the epoch."""
+    return time.time()
+
+
+def iso(seconds: float | None) -> str | None:
+    """Write a time as UTC, ISO 8601 with milliseconds; None stays None."""
+    if seconds is None:
+        return None
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{whole}.{int(seconds * 1000) % 1000:03d}Z"

@@ -1,0 +1,1 @@
+"""Who decides which run goes next, and where."""

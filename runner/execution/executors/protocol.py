@@ -1,0 +1,20 @@
+"""The seam to whatever carries runs to where they are performed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+from runner.plan.models import Run
+
+T = TypeVar("T")
+
+
+class Executor(Protocol):
+    """Performs runs, some at the same time."""
+
+    def map(self, perform: Callable[[Run], T], runs: Iterable[Run]) -> Iterator[T]:
+        """Yield what `perform` returns for each run, in the order in which they end.
+
+        Runs start in the order given. Once cancelled, no further run starts and those under way are waited for.
+        """
