@@ -39,6 +39,10 @@ class EngineInfo:
     operating_system: str
     has_init: bool
     """Whether the engine can put an init process at PID 1."""
+    local: bool = True
+    """Whether the engine runs on this machine, so that its cgroups and folders are the ones seen here."""
+    containerd_images: bool = False
+    """Whether images are kept in containerd's store, whose ids are manifest digests."""
 
 
 @dataclass(frozen=True, kw_only=True)

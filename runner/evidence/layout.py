@@ -26,7 +26,9 @@ class RunLayout:
     │   └── attempts/01/         stdout.log stderr.log out/ of earlier attempts
     ├── llm/calls.jsonl          one line per model call
     ├── logs/run.log             this run's events, JSON lines
-    └── run.tar.zst              deterministic archive (or run.tar.gz) and run.tar.zst.sha256
+    ├── run.tar.zst              deterministic archive (or run.tar.gz)
+    ├── run.tar.zst.sha256       its digest, for `sha256sum -c`
+    └── run.tar.sha256           digest of the tar inside, the same whatever compressed it
     ```
     """
 
@@ -67,6 +69,15 @@ class RunLayout:
     def archive(self, kind: str) -> Path:
         """Return the archive's path for `zstd` or `gzip`."""
         return self.root / {"zstd": "run.tar.zst", "gzip": "run.tar.gz"}[kind]
+
+    def archive_digest(self, kind: str) -> Path:
+        """Return the path of the archive's digest."""
+        archive = self.archive(kind)
+        return archive.with_name(f"{archive.name}.sha256")
+
+    @property
+    def tar_digest(self) -> Path:
+        return self.root / "run.tar.sha256"
 
 
 @dataclass(frozen=True)

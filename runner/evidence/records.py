@@ -70,9 +70,8 @@ class StepRecord(RecordModel):
 
 
 class Host(RecordModel):
-    """The machine a run was carried out on; not part of its identity."""
+    """The machine a run was carried out on, by what it can do; nothing here names it. Not part of a run's identity."""
 
-    hostname: str
     kernel: str
     operating_system: str
     engine_version: str

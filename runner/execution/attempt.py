@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runner.engine.protocol import ContainerSpec, ContainerState, Usage
 from runner.errors import EngineError
@@ -63,7 +63,7 @@ class _Ended:
     """What the engine told of a container until it was over."""
 
     state: ContainerState | None = None
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     logs: LogSizes | None = None
     overdue: bool = False
     error: str = ""
@@ -82,7 +82,9 @@ def perform_attempt(order: Order, before: TreeScan) -> Attempt:
     context, run, step = order.context, order.run, order.step
     prepare_attempt(order.files, run, step, order.number)
     with model_session(context, run, step, order.number) as metered:
-        spec = container_spec(context, run, step, order.number, metered.session, order.deadline)
+        spec = container_spec(
+            context, run, step, attempt=order.number, session=metered.session, deadline=order.deadline
+        )
         context.events(AttemptStarted(time=now(), run=run.id, step=step.id, attempt=order.number, container=spec.name))
         ended = _contain(order, spec)
     return _assess(order, spec, ended, metered, before)
@@ -110,6 +112,8 @@ def _contain(order: Order, spec: ContainerSpec) -> _Ended:
         if follower is not None:
             follower.join(timeout=1.0)
         engine.containers.remove(container)
+        if spec.cgroup_parent:
+            order.context.spent.append(spec.cgroup_parent)
     except EngineError as error:
         return _Ended(overdue=overdue, error=str(error))
     return _Ended(state=state, usage=usage, logs=logs, overdue=overdue)

@@ -80,7 +80,7 @@ def keep_attempt(layout: StepLayout, number: int) -> None:
 
 
 def container_spec(
-    context: Context, run: Run, step: PlannedStep, attempt: int, session: Session | None, deadline: float
+    context: Context, run: Run, step: PlannedStep, *, attempt: int, session: Session | None, deadline: float
 ) -> ContainerSpec:
     """Return the container of one attempt.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.engine.owner import Owner
 from runner.engine.protocol import Engine, EngineInfo
-from runner.events import EventSink
+from runner.errors import EngineError
+from runner.events import EventSink, Notice
 from runner.evidence.layout import RunLayout
 from runner.execution.cancellation import Cancellation
 from runner.gateway.session import Gateway
@@ -36,6 +37,8 @@ class Context:
     cancellation: Cancellation
     follow: bool = False
     """Whether output lines are sent as events while a step runs."""
+    spent: list[str] = field(default_factory=list)
+    """Parent cgroups of attempts that are over and read; `release` removes them, many at once."""
 
     def layout(self, run: Run) -> RunLayout:
         """Return the layout of the run's directory."""
@@ -49,7 +52,20 @@ class Context:
     @property
     def user(self) -> str:
         """Return `uid:gid` inside containers: a rootless engine maps 0 to the caller."""
-        return "0:0" if self.info.rootless else f"{self.owner.uid}:{self.owner.gid}"
+        return (
+            "0:0"
+            if self.info.rootless
+            else f"{self.owner.uid}:{self.owner.uid if self.owner.gid is None else self.owner.gid}"
+        )
+
+
+def release(context: Context) -> None:
+    """Remove the parent cgroups of attempts that are over; what cannot be removed now is found at the next start."""
+    spent = [context.spent.pop() for _ in range(len(context.spent))]
+    try:
+        context.engine.observer.release(spent)
+    except EngineError as error:
+        context.events(Notice(time=now(), text=str(error), level="warning"))
 
 
 def now() -> float:

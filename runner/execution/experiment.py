@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 
 from runner.engine.admission import require_space
 from runner.evidence.metrics import read_totals
-from runner.evidence.superseded import set_aside
-from runner.execution.context import Context
+from runner.execution.context import Context, release
 from runner.execution.executors.protocol import Executor
 from runner.execution.recovery import settle
 from runner.execution.run import RunDone, perform_run
 from runner.ledger.store import Ledger
 from runner.plan.models import Run
+
+_SPENT = 64
+"""Finished attempts after which their cgroups are removed, before the end of the experiment."""
 
 
 def carry_out(
@@ -37,15 +39,20 @@ def carry_out(
         lease = ledger.lease(run, context.owner)
         if lease is None:
             return None
-        layout = context.layout(run)
-        if fresh and layout.root.exists():
-            set_aside(context.output, layout.root)
-        record = settle(layout, context.output)
-        done = RunDone(record=record, totals=read_totals(layout.metrics)) if record else perform_run(context, run)
+        done = _settled(context, run, fresh=fresh) or perform_run(context, run)
         ledger.finish(lease, done.record, done.totals)
+        if len(context.spent) >= _SPENT:
+            release(context)
         return done
 
     try:
         yield from (done for done in executor.map(one, runs) if done is not None)
     finally:
-        context.engine.observer.release(context.released)
+        release(context)
+
+
+def _settled(context: Context, run: Run, *, fresh: bool) -> RunDone | None:
+    """Return a run whose final record a crash kept out of the ledger; clear the way for any other."""
+    layout = context.layout(run)
+    record = settle(layout, context.output, fresh=fresh)
+    return RunDone(record=record, totals=read_totals(layout.metrics)) if record is not None else None

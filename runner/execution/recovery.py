@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from runner.engine.cgroup import CGROUP_ROOT, find_parents, find_stale_parents
 from runner.engine.owner import Owner
 from runner.engine.protocol import ContainerState, Engine
 from runner.engine.sweep import Swept, sweep
-from runner.errors import RunnerError
 from runner.evidence.atomic import remove_leftovers, write_json
 from runner.evidence.layout import RunLayout
 from runner.evidence.logs import collect_logs
@@ -15,7 +16,8 @@ from runner.evidence.records import RunRecord
 from runner.evidence.superseded import set_aside
 from runner.execution.context import iso, now
 from runner.execution.run import seal
-from runner.names import LABEL_RUN_DIR, LABEL_STEP
+from runner.names import LABEL_CGROUP, LABEL_KIND, LABEL_RUN_DIR, LABEL_STEP
+from runner.plan.resume import FINAL_OUTCOMES
 
 _INTERRUPTED = "interrupted: the runner ended before the run did"
 _LOG_LIMIT = 16 * 1024**2
@@ -24,6 +26,17 @@ _LOG_LIMIT = 16 * 1024**2
 def sweep_dead(engine: Engine, me: Owner) -> Swept:
     """Collect, then remove, what dead runners of this user left in the engine; everyone else's is left alone."""
     return sweep(engine, me, collect=lambda state: _collect(engine, state))
+
+
+def stale_cgroups(engine: Engine, root: Path = CGROUP_ROOT) -> Sequence[str]:
+    """Return parent cgroups that no process runs in and no container needs any more.
+
+    Parents are listed before containers: one whose container is gone by then has been read by its runner, because a
+    container is removed only after that.
+    """
+    parents = set(find_parents(root))
+    needed = {state.labels.get(LABEL_CGROUP, "") for state in engine.observer.find({LABEL_KIND: None})}
+    return [parent for parent in find_stale_parents(root, keep=needed) if parent in parents]
 
 
 def _collect(engine: Engine, state: ContainerState) -> None:
@@ -44,11 +57,12 @@ def read_record(layout: RunLayout) -> RunRecord | None:
         return None
 
 
-def settle(layout: RunLayout, output: Path) -> RunRecord | None:
+def settle(layout: RunLayout, output: Path, *, fresh: bool) -> RunRecord | None:
     """Bring a run directory found before its run starts into a final state.
 
-    A record that was finalised counts: its archive is written if that was what the crash prevented, and the record is
-    returned. Anything else is finalised as interrupted and set aside, so that the run starts in an empty directory.
+    A record that was finalised counts, unless the run is wanted anew: its archive is written if that was what the
+    crash prevented, and the record is returned. Anything else is finalised as interrupted and set aside, so that the
+    run starts in an empty directory.
 
     Raises:
         StorageError: if the directory cannot be moved.
@@ -57,17 +71,12 @@ def settle(layout: RunLayout, output: Path) -> RunRecord | None:
         return None
     remove_leftovers(layout.root)
     record = read_record(layout)
-    if record is not None and record.outcome is not None:
-        if record.outcome in _FINAL:
-            if record.archive is not None and not (layout.root / record.archive).exists():
-                seal(layout, record)
-            return record
-    elif record is not None:
+    if record is not None and record.outcome in FINAL_OUTCOMES and not fresh:
+        if record.archive is not None and not (layout.root / record.archive).exists():
+            seal(layout, record)
+        return record
+    if record is not None and record.outcome is None:
         broken = record.model_copy(update={"outcome": "broken", "reason": _INTERRUPTED, "finished_at": iso(now())})
         write_json(layout.metadata, broken)
     set_aside(output, layout.root)
     return None
-
-
-_FINAL = {"passed", "failed", "timed_out", "exceeded"}
-"""Outcomes that stand: the framework's doing. The others run again."""

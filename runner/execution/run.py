@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from runner.events import Event, EventSink, Notice, RunFinished, RunStarted
 from runner.evidence.archive import write_archive
 from runner.evidence.atomic import write_json, write_text
 from runner.evidence.layout import RunLayout
-from runner.evidence.metrics import MetricsReport, run_metrics, write_metrics
+from runner.evidence.metrics import run_metrics, write_metrics
 from runner.evidence.readme import render_readme
 from runner.evidence.records import Outcome, RunRecord, StepRecord
 from runner.evidence.runlog import RunLog
@@ -33,7 +33,8 @@ class RunDone:
     """A finished run: its final record and its metrics."""
 
     record: RunRecord
-    metrics: MetricsReport
+    totals: Mapping[str, float | int | None]
+    """The flat part of its metrics.json."""
 
 
 def perform_run(context: Context, run: Run) -> RunDone:
@@ -82,7 +83,7 @@ def _perform_steps(context: Context, run: Run, record: RunRecord) -> tuple[list[
         with _workspace(context, run):
             remaining = run.run_timeout
             for step in run.steps:
-                before = done[-1].tree if done else scan(layout.workspace)
+                before = (done[-1].tree if done else None) or scan(layout.workspace)
                 stopped = done[-1].record if done and done[-1].record.outcome != "passed" else None
                 one = (
                     skip_step(run, step, stopped, before)
@@ -142,7 +143,7 @@ def _finalise(context: Context, run: Run, record: RunRecord, done: list[StepDone
     write_metrics(layout.metrics, metrics)
     write_text(layout.readme, render_readme(final, metrics))
     write_json(layout.metadata, final)
-    return RunDone(record=final, metrics=metrics)
+    return RunDone(record=final, totals=metrics.totals)
 
 
 def _verdict(steps: list[StepRecord], trouble: str) -> tuple[Outcome, str]:
@@ -188,5 +189,5 @@ def _finished(run: Run, done: RunDone, seconds: float) -> RunFinished:
         outcome=done.record.outcome or "broken",
         reason=done.record.reason,
         seconds=seconds,
-        metrics=dict(done.metrics.totals),
+        metrics=dict(done.totals),
     )

@@ -21,8 +21,8 @@ class StepDone:
     record: StepRecord
     measured: MeasuredStep
     metrics: MetricsReport
-    tree: TreeScan
-    """The workspace afterwards."""
+    tree: TreeScan | None
+    """The workspace afterwards; None if nobody looked."""
     seconds: float
     """Wall time it took of the run's budget."""
 
@@ -67,7 +67,7 @@ def perform_step(context: Context, run: Run, step: PlannedStep, before: TreeScan
     return done
 
 
-def skip_step(run: Run, step: PlannedStep, stopped: StepRecord | None, before: TreeScan) -> StepDone:
+def skip_step(run: Run, step: PlannedStep, stopped: StepRecord | None, before: TreeScan | None) -> StepDone:
     """Record a step that was not begun because `stopped`, or the run itself, did not pass."""
     reason = f"step {stopped.id} did not pass" if stopped is not None else "the run broke before this step"
     return _unperformed(run, step, "skipped", reason, before)
@@ -96,7 +96,7 @@ def _done(run: Run, step: PlannedStep, attempts: list[Attempt], seconds: float) 
     return StepDone(record=record, measured=measured, metrics=step_metrics(measured), tree=last.tree, seconds=seconds)
 
 
-def _unperformed(run: Run, step: PlannedStep, outcome: Outcome, reason: str, before: TreeScan) -> StepDone:
+def _unperformed(run: Run, step: PlannedStep, outcome: Outcome, reason: str, before: TreeScan | None) -> StepDone:
     measured = MeasuredStep(step=step.id, index=step.index, outcome=outcome, attempts=(), tree=before, model=run.model)
     return StepDone(
         record=_record(step, outcome, reason),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from runner.engine.protocol import ContainerState
@@ -40,36 +41,84 @@ class Facts:
     message: str
     """What the framework itself reported; may be empty."""
 
-
-def judge(facts: Facts) -> tuple[Outcome, str]:
-    """Return the outcome of an attempt and why; the reason is empty only when it passed."""
-    if facts.cancelled:
-        return "cancelled", "stopped by the user"
-    if facts.engine_error or facts.state is None or facts.state.exit_code is None:
-        return "broken", facts.engine_error or "the engine lost the container"
-    if facts.state.status == "created":
-        return "broken", f"the container did not start: {facts.state.error or 'no reason given by the engine'}"
-    return _judge_exit(facts, facts.state)
+    @property
+    def code(self) -> int | None:
+        return exit_code(self.state, self.report, overdue=self.overdue)
 
 
-def _judge_exit(facts: Facts, state: ContainerState) -> tuple[Outcome, str]:
-    report = facts.report
-    code = exit_code(state, report, overdue=facts.overdue)
-    if code != 0 and (state.oom_killed or facts.oom_kills):
+Verdict = tuple[Outcome, str]
+
+
+def judge(facts: Facts) -> Verdict:
+    """Return the outcome of an attempt and why, by the first rule that applies; passed if none does."""
+    return next((verdict for rule in _RULES if (verdict := rule(facts)) is not None), ("passed", ""))
+
+
+def _stopped(facts: Facts) -> Verdict | None:
+    return ("cancelled", "stopped by the user") if facts.cancelled else None
+
+
+def _lost(facts: Facts) -> Verdict | None:
+    if facts.engine_error:
+        return "broken", facts.engine_error
+    if facts.state is None:
+        return "broken", "the engine lost the container"
+    if facts.state.status == "created" or facts.state.exit_code is None:
+        return "broken", f"the container did not start: {facts.state.error or 'the engine gives no reason'}"
+    return None
+
+
+def _out_of_memory(facts: Facts) -> Verdict | None:
+    killed = facts.state is not None and (facts.state.oom_killed or bool(facts.oom_kills))
+    if killed and facts.code != 0:
         return "exceeded", f"out of memory: limits.memory is {facts.memory_limit} bytes"
-    if timed_out(report, overdue=facts.overdue):
+    return None
+
+
+def _overdue(facts: Facts) -> Verdict | None:
+    if timed_out(facts.report, overdue=facts.overdue):
         return "timed_out", f"not finished after {facts.deadline:g} s ({facts.deadline_name})"
-    if report is None and code == _SIGKILLED:
-        return "broken", "the container was killed from outside (SIGKILL, not for memory)"
-    if report is not None and report.error:
-        return "broken", report.error
-    if code != 0 and facts.model_error:
+    return None
+
+
+def _killed_from_outside(facts: Facts) -> Verdict | None:
+    if facts.report is None and facts.code == _SIGKILLED:
+        return "broken", "the container was killed from outside (SIGKILL, and not for memory)"
+    return None
+
+
+def _not_startable(facts: Facts) -> Verdict | None:
+    return ("broken", facts.report.error) if facts.report is not None and facts.report.error else None
+
+
+def _no_model(facts: Facts) -> Verdict | None:
+    if facts.code != 0 and facts.model_error:
         return "broken", f"the model did not answer: {facts.model_error}"
-    if code != 0:
-        return "failed", _with_message(_exit_words(code, report), facts.message)
+    return None
+
+
+def _nonzero(facts: Facts) -> Verdict | None:
+    return ("failed", _with_message(_exit_words(facts), facts.message)) if facts.code != 0 else None
+
+
+def _nothing_done(facts: Facts) -> Verdict | None:
     if facts.expect_changes and facts.changed == 0:
         return "failed", _with_message("exited 0 but changed nothing in the workspace", facts.message)
-    return "passed", ""
+    return None
+
+
+_RULES: tuple[Callable[[Facts], Verdict | None], ...] = (
+    _stopped,
+    _lost,
+    _out_of_memory,
+    _overdue,
+    _killed_from_outside,
+    _not_startable,
+    _no_model,
+    _nonzero,
+    _nothing_done,
+)
+"""First match wins: what we know for certain to be the user's, ours or a limit's doing comes before the framework's."""
 
 
 def exit_code(state: ContainerState | None, report: ShimReport | None, *, overdue: bool) -> int | None:
@@ -84,14 +133,14 @@ def timed_out(report: ShimReport | None, *, overdue: bool) -> bool:
     return overdue or (report is not None and report.timed_out)
 
 
-def _exit_words(code: int | None, report: ShimReport | None) -> str:
-    number = report.signal if report is not None else None
+def _exit_words(facts: Facts) -> str:
+    number = facts.report.signal if facts.report is not None else None
     if number:
         try:
             return f"killed by signal {number} ({signal.Signals(number).name})"
         except ValueError:
             return f"killed by signal {number}"
-    return f"exit code {code}"
+    return f"exit code {facts.code}"
 
 
 def _with_message(words: str, message: str) -> str:

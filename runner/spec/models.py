@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
-from runner.spec.units import Bytes, Seconds
+from runner.spec.units import Bytes, Number, Seconds, Whole
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 """Lower-case letters, digits, dots, dashes and underscores: safe in a path, a tag and a container name."""
@@ -28,10 +28,10 @@ class Limits(Spec):
     step_timeout: Seconds = Field(600.0, gt=0, description="Wall time of one step, after which it ends as timed_out.")
     run_timeout: Seconds = Field(7200.0, gt=0, description="Wall time of all steps of a run together.")
     grace: Seconds = Field(5.0, ge=0, description="Time between the polite signal and the kill when a step must end.")
-    cpus: float = Field(1.0, gt=0, le=1024, description="CPU cores a step may use.")
+    cpus: Number = Field(1.0, gt=0, le=1024, description="CPU cores a step may use.")
     memory: Bytes = Field(2 * 1024**3, ge=16 * 1024**2, description="Memory a step may use, page cache included.")
     swap: Bytes = Field(0, ge=0, description="Swap a step may use on top of its memory.")
-    pids: int = Field(512, ge=8, le=4_194_304, description="Processes and threads a step may have at once.")
+    pids: Whole = Field(512, ge=8, le=4_194_304, description="Processes and threads a step may have at once.")
     tmp: Bytes = Field(256 * 1024**2, ge=1024**2, description="Size of the step's /tmp, held in memory.")
     shm: Bytes = Field(64 * 1024**2, ge=1024**2, description="Size of the step's /dev/shm, held in memory.")
     log: Bytes = Field(
@@ -43,10 +43,10 @@ class LimitsPatch(Spec):
     """Limits that replace the experiment's for one framework or one step; what is absent stays."""
 
     step_timeout: Seconds | None = Field(None, gt=0, description="Replaces limits.step_timeout.")
-    cpus: float | None = Field(None, gt=0, le=1024, description="Replaces limits.cpus.")
+    cpus: Number | None = Field(None, gt=0, le=1024, description="Replaces limits.cpus.")
     memory: Bytes | None = Field(None, ge=16 * 1024**2, description="Replaces limits.memory.")
     swap: Bytes | None = Field(None, ge=0, description="Replaces limits.swap.")
-    pids: int | None = Field(None, ge=8, le=4_194_304, description="Replaces limits.pids.")
+    pids: Whole | None = Field(None, ge=8, le=4_194_304, description="Replaces limits.pids.")
     tmp: Bytes | None = Field(None, ge=1024**2, description="Replaces limits.tmp.")
     log: Bytes | None = Field(None, ge=4096, description="Replaces limits.log.")
 
@@ -76,7 +76,7 @@ class Cell(Spec):
 
     framework: Name | None = Field(None, description="Framework to match.")
     scenario: Name | None = Field(None, description="Scenario to match.")
-    repetition: int | None = Field(None, ge=1, description="Repetition to match, from 1.")
+    repetition: Whole | None = Field(None, ge=1, description="Repetition to match, from 1.")
 
 
 class Experiment(Spec):
@@ -86,13 +86,13 @@ class Experiment(Spec):
     description: str = Field("", description="What the experiment is for, in a sentence.")
     frameworks: tuple[Name, ...] = Field(min_length=1, description="Frameworks to compare: folders under images/.")
     scenarios: tuple[Name, ...] = Field(min_length=1, description="Scenarios to run: files under config/scenarios/.")
-    repetitions: int = Field(1, ge=1, le=1_000_000, description="How often each framework meets each scenario.")
-    seed: int = Field(1, ge=0, lt=2**32, description="Seed from which each repetition's own seed is derived.")
+    repetitions: Whole = Field(1, ge=1, le=1_000_000, description="How often each framework meets each scenario.")
+    seed: Whole = Field(1, ge=0, lt=2**32, description="Seed from which each repetition's own seed is derived.")
     model: Model | None = Field(None, description="Model for frameworks whose network is `gateway`.")
     limits: Limits = Field(default_factory=Limits, description="Limits of each step.")
     include: tuple[Cell, ...] = Field((), description="Keep only runs that match one of these.")
     exclude: tuple[Cell, ...] = Field((), description="Drop runs that match one of these.")
-    jobs: int | None = Field(None, ge=1, le=4096, description="Parallel runs; by default from cores and memory.")
+    jobs: Whole | None = Field(None, ge=1, le=4096, description="Parallel runs; by default from cores and memory.")
     output: str = Field("runs", description="Folder for run directories, relative to the project.")
     archive: Literal["zstd", "gzip", "off"] = Field("zstd", description="Format of each run's archive.")
 
@@ -144,7 +144,29 @@ class LocalSource(Spec):
     path: str = Field(min_length=1, description="Folder, relative to the recipe; may not leave it.")
 
 
-Source = PypiSource | NpmSource | GitSource | LocalSource
+_SOURCES = {"pypi": PypiSource, "npm": NpmSource, "git": GitSource, "path": LocalSource}
+
+
+def _kind_of_source(value: object) -> str | None:
+    """Return the name of the class that a mapping means by its own key; a finished value is taken as it is."""
+    if isinstance(value, BaseModel):
+        return type(value).__name__
+    keys = [key for key in _SOURCES if isinstance(value, dict) and key in value]
+    return _SOURCES[keys[0]].__name__ if len(keys) == 1 else None
+
+
+Source = Annotated[
+    Annotated[PypiSource, Tag("PypiSource")]
+    | Annotated[NpmSource, Tag("NpmSource")]
+    | Annotated[GitSource, Tag("GitSource")]
+    | Annotated[LocalSource, Tag("LocalSource")],
+    Discriminator(
+        _kind_of_source,
+        custom_error_type="source_kind",
+        custom_error_message="a source has exactly one of: pypi (with version), npm (with version), "
+        "git (with commit), path",
+    ),
+]
 
 
 class SmokeTest(Spec):

@@ -1,11 +1,11 @@
-"""Sizes and durations as people write them: `512MiB`, `10m`."""
+"""Sizes and durations as people write them: `512MiB`, `10m`; and whole numbers, which true and false are not."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 _SIZES = {"": 1, "B": 1} | {
     f"{letter}{suffix}": base ** (power + 1)
@@ -43,8 +43,47 @@ def parse_seconds(value: object) -> float:
     return float(match[1]) * _DURATIONS[match[2]]
 
 
-Bytes = Annotated[int, BeforeValidator(parse_bytes)]
+def show_bytes(value: float) -> str:
+    """Return a size with the largest binary unit that keeps it whole: 16777216 is `16MiB`."""
+    whole = int(value)
+    for unit, size in (("TiB", 1024**4), ("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
+        if whole and whole % size == 0:
+            return f"{whole // size}{unit}"
+    return f"{whole}B"
+
+
+def show_seconds(value: float) -> str:
+    """Return a duration with the largest unit that keeps it whole: 600.0 is `10m`, 0.5 is `500ms`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if value and value % size == 0:
+            return f"{int(value // size)}{unit}"
+    if value == int(value):
+        return f"{int(value)}s"
+    return f"{int(value * 1000)}ms" if value * 1000 == int(value * 1000) else f"{value}s"
+
+
+def parse_number(value: object) -> object:
+    """Refuse true and false where a number is asked for; everything else is left to the field.
+
+    Raises:
+        ValueError: for a truth value, which Python counts among the numbers.
+    """
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is not a number")  # noqa: TRY004  # what a pydantic validator has to raise
+    return value
+
+
+_SIZE_TEXT = Annotated[str, Field(pattern=r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgGtT](i?B)?|[bB])?\s*$")]
+_DURATION_TEXT = Annotated[str, Field(pattern=r"^\s*[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)?\s*$")]
+
+Bytes = Annotated[int, BeforeValidator(parse_bytes, json_schema_input_type=int | _SIZE_TEXT)]
 """A size in bytes; in YAML also with a unit."""
 
-Seconds = Annotated[float, BeforeValidator(parse_seconds)]
+Seconds = Annotated[float, BeforeValidator(parse_seconds, json_schema_input_type=float | _DURATION_TEXT)]
 """A duration in seconds; in YAML also with a unit."""
+
+Whole = Annotated[int, BeforeValidator(parse_number, json_schema_input_type=int)]
+"""A whole number."""
+
+Number = Annotated[float, BeforeValidator(parse_number, json_schema_input_type=float)]
+"""A number."""

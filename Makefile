@@ -1,0 +1,76 @@
+# `make images && runner go` runs the default experiment; `make help` lists the rest.
+# Settings: PYTHON=python3.12 chooses a Python, ENGINE=external forbids installing or starting a container engine.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+STAMPS := .venv/stamps
+INSTALL := scripts/install.sh pyproject.toml
+CODE := runner tests scripts bench docs/conf.py
+DOCS := build/docs
+
+.PHONY: help
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: install
+install: $(STAMPS)/runtime ## install into .venv from the locked requirements, and put `runner` on the PATH
+	@scripts/link.sh
+
+$(STAMPS)/runtime: requirements.lock $(INSTALL)
+	@scripts/install.sh requirements.lock
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/development: requirements-dev.lock $(INSTALL)
+	@scripts/install.sh requirements-dev.lock
+	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/runtime
+
+.PHONY: engine
+engine: ## make sure that a container engine answers; install and start one if allowed
+	@"$$(scripts/find-python.sh)" scripts/engine.py
+
+.PHONY: images
+images: install engine ## build what is missing of the default experiment's images
+	@$(BIN)/runner images build
+
+.PHONY: develop
+develop: $(STAMPS)/development ## install what developing needs as well
+	@scripts/link.sh
+
+.PHONY: test
+test: develop engine ## everything needed, then all tests
+	@$(BIN)/runner images build
+	$(BIN)/pytest tests
+
+.PHONY: check
+check: develop ## format, lint, types, import contracts, unit tests, generated files, documentation
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/generate.py --check
+	$(BIN)/pytest tests/unit
+	@$(MAKE) docs
+
+.PHONY: docs
+docs: develop ## build the documentation into build/docs, warnings as errors
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs $(DOCS)
+
+.PHONY: generate
+generate: develop ## write what is derived from the code: schemas, reference pages, golden help texts
+	$(BIN)/python scripts/generate.py
+
+.PHONY: bench
+bench: develop engine ## measure against the thresholds, into build/bench.json
+	$(BIN)/python bench/measure.py
+
+.PHONY: lock
+lock: develop ## resolve the project's own dependencies anew (ARGUMENTS=--upgrade for newer ones)
+	$(BIN)/python scripts/lock.py $(ARGUMENTS)
+
+.PHONY: clean
+clean: ## remove what was built and cached here; runs, images and .venv stay
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,232 @@
+"""Exact use of an attempt, from a cgroup of its own above the container's, which outlives the container.
+
+The engine removes a container's cgroup, and its counters, when the container ends. A parent given by us stays with
+everything its child used, until `remove_parents`.
+
+Formats: Documentation/admin-guide/cgroup-v1 (memory, cpuacct, blkio) and cgroup-v2.rst of the Linux kernel.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import re
+import secrets
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from runner.engine.protocol import EngineInfo, Usage
+
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+_FLAT_PREFIX = "/codegen-runner."
+_SLICE = "codegenrunner"
+"""Without a dash, as systemd reads `a-b.slice` as a slice within `a.slice`."""
+_OURS = re.compile(rf"{re.escape(_FLAT_PREFIX)}[A-Za-z0-9._-]{{1,200}}|{_SLICE}-[0-9a-f]{{16}}\.slice")
+_NOT_GONE = {errno.EBUSY, errno.ENOTEMPTY, errno.EACCES, errno.EPERM, errno.EROFS}
+_MICROSECONDS = 1e-6
+_NANOSECONDS = 1e-9
+_FIELDS = ("cpu_seconds", "peak_memory_bytes", "io_read_bytes", "io_write_bytes", "oom_kills")
+_V2 = 2
+
+_V1_REASONS = {
+    "io_read_bytes": "cgroup v1 does not carry block I/O up to a parent",
+    "io_write_bytes": "cgroup v1 does not carry block I/O up to a parent",
+    "oom_kills": "cgroup v1 does not carry kills for memory up to a parent; the container's state tells",
+}
+
+
+def parent_name(info: EngineInfo, unique: str) -> str | None:
+    """Return a name for the parent cgroup of one attempt, in the form the engine's cgroup driver wants.
+
+    Each call gives another name, so that an attempt never inherits counters that a crashed one left behind.
+
+    Args:
+        info: the engine.
+        unique: what the attempt is called; a person finds it again in the name with the `cgroupfs` driver.
+
+    Returns:
+        The name, or None where the counters could not be read afterwards: rootless, remote, or without cgroups.
+    """
+    if info.rootless or not info.local:
+        return None
+    nonce = secrets.token_hex(4)
+    match info.cgroup_driver:
+        case "systemd":
+            return f"{_SLICE}-{hashlib.sha256(f'{unique} {nonce}'.encode()).hexdigest()[:16]}.slice"
+        case "cgroupfs":
+            return f"{_FLAT_PREFIX}{re.sub('[^A-Za-z0-9._-]', '_', unique)[-180:]}-{nonce}"
+        case _:
+            return None
+
+
+def is_ours(parent: str) -> bool:
+    """Say whether a parent's name was made by `parent_name`."""
+    return _OURS.fullmatch(parent) is not None
+
+
+def read_usage(root: Path, version: int, parent: str) -> Usage:
+    """Read what everything that ever ran below a parent cgroup used.
+
+    Args:
+        root: where the cgroup file system is, with one folder per controller (v1) or one tree (v2).
+        version: 1 or 2.
+        parent: name as given to the engine.
+
+    Returns:
+        Exact numbers with `cgroup` as their source; None with a reason where the kernel keeps none.
+    """
+    if version == _V2:
+        return _read_v2(root / _relative(parent))
+    return _read_v1(root, _relative(parent))
+
+
+def unmeasured(reason: str) -> Usage:
+    """Return a usage that knows nothing, for one reason."""
+    return Usage(reasons=dict.fromkeys(_FIELDS, reason))
+
+
+def find_parents(root: Path) -> list[str]:
+    """Return the names of all parent cgroups of ours that exist, of any user, sorted."""
+    found = {f"/{path.name}" for path in _places(root, f"{_FLAT_PREFIX[1:]}*") if path.is_dir()}
+    found |= {path.name for path in _places(root, f"{_SLICE}.slice/{_SLICE}-*.slice") if path.is_dir()}
+    return sorted(name for name in found if is_ours(name))
+
+
+def find_stale_parents(root: Path = CGROUP_ROOT, keep: Collection[str] = ()) -> list[str]:
+    """Return the parents of ours in which no process runs.
+
+    Args:
+        root: where the cgroup file system is.
+        keep: parents that existing containers name in their labels, which may be about to start.
+    """
+    return [name for name in find_parents(root) if name not in keep and not _has_processes(root, name)]
+
+
+def remove_parents(root: Path, parents: Iterable[str]) -> list[str]:
+    """Remove parent cgroups in every controller, with the empty ones below.
+
+    Args:
+        root: where the cgroup file system is.
+        parents: names; one that is not ours is never touched, one that is missing is done.
+
+    Returns:
+        The names that are still there, for want of rights or because something runs in them.
+    """
+    left = []
+    for parent in parents:
+        for folder in folders(root, parent):
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno not in _NOT_GONE:
+                    raise
+        if folders(root, parent):
+            left.append(parent)
+    return left
+
+
+def folders(root: Path, parent: str) -> list[Path]:
+    """Return a parent's existing folders, one per controller (v1) or one (v2), each after all that is below it.
+
+    A name that is not ours gives none.
+    """
+    if not is_ours(parent):
+        return []
+    tops = [path for path in _places(root, _relative(parent)) if path.is_dir()]
+    below = [path for top in tops for path in top.rglob("*") if path.is_dir()]
+    return sorted([*below, *tops], key=lambda path: (-len(path.parts), path))
+
+
+def _relative(parent: str) -> str:
+    """Return the parent's path within a hierarchy; systemd keeps `a-b.slice` inside `a.slice`."""
+    return f"{_SLICE}.slice/{parent}" if parent.endswith(".slice") else parent.lstrip("/")
+
+
+def _places(root: Path, pattern: str) -> list[Path]:
+    """Return matches at the root itself (v2) and one level below, where v1 has its controllers."""
+    return [*root.glob(pattern), *root.glob(f"*/{pattern}")]
+
+
+def _has_processes(root: Path, parent: str) -> bool:
+    return any(_read(file) for folder in folders(root, parent) for file in folder.glob("cgroup.procs"))
+
+
+def _read_v1(root: Path, parent: str) -> Usage:
+    nanoseconds = _read(root / "cpuacct" / parent / "cpuacct.usage")
+    peak = _read(root / "memory" / parent / "memory.max_usage_in_bytes")
+    return _usage(
+        {"cpu_seconds": int(nanoseconds) * _NANOSECONDS if nanoseconds else None},
+        {"peak_memory_bytes": int(peak) if peak else None},
+        {
+            "cpu_seconds": f"there is no cpuacct cgroup {parent} here",
+            "peak_memory_bytes": f"there is no memory cgroup {parent} here",
+            **_V1_REASONS,
+        },
+    )
+
+
+def _read_v2(folder: Path) -> Usage:
+    if not folder.is_dir():
+        return unmeasured(f"there is no cgroup {folder.name} here")
+    cpu = _pairs(_read(folder / "cpu.stat")).get("usage_usec")
+    peak = _read(folder / "memory.peak")
+    devices = _read(folder / "io.stat")
+    return _usage(
+        {"cpu_seconds": cpu * _MICROSECONDS if cpu is not None else None},
+        {
+            "peak_memory_bytes": int(peak) if peak else None,
+            "io_read_bytes": _sum(devices, "rbytes"),
+            "io_write_bytes": _sum(devices, "wbytes"),
+            "oom_kills": _pairs(_read(folder / "memory.events")).get("oom_kill"),
+        },
+        {
+            "cpu_seconds": "the cgroup has no cpu.stat",
+            "peak_memory_bytes": "the kernel keeps no memory.peak (Linux 5.19 and newer do)",
+            "io_read_bytes": "the io controller is off",
+            "io_write_bytes": "the io controller is off",
+            "oom_kills": "the memory controller is off",
+        },
+    )
+
+
+def _usage(seconds: dict[str, float | None], counts: dict[str, int | None], reasons: dict[str, str]) -> Usage:
+    """Put readings together: what was read has a source, what was not has its reason."""
+    read = {name for name, value in (*seconds.items(), *counts.items()) if value is not None}
+    return Usage(
+        cpu_seconds=seconds.get("cpu_seconds"),
+        peak_memory_bytes=counts.get("peak_memory_bytes"),
+        io_read_bytes=counts.get("io_read_bytes"),
+        io_write_bytes=counts.get("io_write_bytes"),
+        oom_kills=counts.get("oom_kills"),
+        sources=dict.fromkeys(sorted(read), "cgroup"),
+        reasons={name: reasons[name] for name in _FIELDS if name not in read},
+    )
+
+
+def _read(path: Path) -> str | None:
+    """Return a cgroup file's text, or None where the kernel offers none or the cgroup is gone."""
+    try:
+        return path.read_text("utf-8").strip()
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.EOPNOTSUPP, errno.EACCES}:
+            raise
+        return None
+
+
+def _pairs(text: str | None) -> dict[str, int]:
+    """Read lines of `name value`."""
+    return {name: int(value) for name, value in (line.split() for line in (text or "").splitlines())}
+
+
+def _sum(text: str | None, key: str) -> int | None:
+    """Add one key over the devices of io.stat, whose lines are `major:minor key=value ...`; no device used is 0."""
+    if text is None:
+        return None
+    return sum(
+        int(part.removeprefix(f"{key}="))
+        for line in text.splitlines()
+        for part in line.split()
+        if part.startswith(f"{key}=")
+    )

@@ -1,0 +1,205 @@
+"""Life of a container on a Docker engine."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import datetime
+from typing import Any
+
+from runner.engine.api import SLOW_DEADLINE, Api, TimedOut, Unanswered, quote
+from runner.engine.protocol import ContainerSpec, ContainerState, Mount, NotFound, Resources
+from runner.errors import EngineError
+
+_NOT_MODIFIED = 304
+_NOT_FOUND = 404
+_NEVER = "0001-01-01T00:00:00Z"
+"""How the engine writes a time that has not come."""
+_LOG_FRAMING = 32
+"""Bytes the `local` log driver may need for one byte of output: an empty line takes 26."""
+_OOM_SCORE = 500
+"""On a host short of memory the kernel picks a step before the runner or the engine."""
+
+
+class DockerContainers:
+    """Containers through the engine's API; create and start are never repeated, the rest does no harm when repeated."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def create(self, spec: ContainerSpec) -> str:
+        try:
+            answer = self._api.call(
+                "POST",
+                "/containers/create",
+                query={"name": spec.name},
+                body=container_config(spec),
+                deadline=SLOW_DEADLINE,
+            )
+        except EngineError as error:
+            if "is already in use by container" not in error.what:
+                raise
+            raise EngineError(
+                f"a container named {spec.name} exists already",
+                why=error.what,
+                hint="`runner clean` shows what earlier runs left, and removes what is nobody's",
+            ) from error
+        return str(answer["Id"])
+
+    def start(self, container: str) -> None:
+        self._api.call("POST", _path(container, "start"), deadline=SLOW_DEADLINE, fine=(_NOT_MODIFIED,))
+
+    def wait(self, container: str, timeout: float | None = None) -> ContainerState | None:
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = None if end is None else max(0.001, end - time.monotonic())
+            try:
+                self._api.call("POST", _path(container, "wait"), deadline=left)
+            except TimedOut:
+                return None
+            except Unanswered:
+                # The engine restarts, perhaps: inspect is patient, and tells whether there is still something to wait for.
+                state = inspect(self._api, container)
+                if state.status == "running":
+                    continue
+                return state
+            return inspect(self._api, container)
+
+    def stop(self, container: str, grace: float) -> None:
+        self._api.call(
+            "POST",
+            _path(container, "stop"),
+            query={"t": max(0, math.ceil(grace))},
+            deadline=grace + SLOW_DEADLINE,
+            idempotent=True,
+            fine=(_NOT_MODIFIED, _NOT_FOUND),
+        )
+
+    def remove(self, container: str) -> None:
+        self._api.call(
+            "DELETE",
+            f"/containers/{quote(container)}",
+            query={"force": True, "v": True},
+            deadline=SLOW_DEADLINE,
+            idempotent=True,
+            fine=(_NOT_FOUND,),
+        )
+
+
+def inspect(api: Api, container: str) -> ContainerState:
+    """Return a container's state.
+
+    Raises:
+        NotFound: if it is gone.
+    """
+    answer = api.call("GET", _path(container, "json"), idempotent=True)
+    state = answer["State"]
+    started, over = _moment(state["StartedAt"]), state["Status"] in {"exited", "dead"}
+    return ContainerState(
+        id=answer["Id"],
+        name=answer["Name"].removeprefix("/"),
+        status=state["Status"],
+        exit_code=int(state["ExitCode"]) if over and started is not None else None,
+        oom_killed=bool(state["OOMKilled"]),
+        error=state["Error"],
+        started_at=started,
+        finished_at=_moment(state["FinishedAt"]) if over else None,
+        labels=dict(answer["Config"]["Labels"] or {}),
+    )
+
+
+def find(api: Api, filters: dict[str, list[str]]) -> list[ContainerState]:
+    """Return the state of every container that passes the engine's filter, sorted by name; those that go are left out."""
+    states = []
+    for row in api.call("GET", "/containers/json", query={"all": True, "filters": filters}, idempotent=True):
+        try:
+            states.append(inspect(api, row["Id"]))
+        except NotFound:
+            continue
+    return sorted(states, key=lambda state: state.name)
+
+
+def container_config(spec: ContainerSpec) -> dict[str, Any]:
+    """Return the body of a create call, with nothing left to the image's defaults.
+
+    The command stands as entry point, so that neither the image's entry point nor its command joins it. The number of
+    open files stays the engine's own: an engine that runs with a low hard limit cannot grant more.
+    """
+    return {
+        "Image": spec.image,
+        "Entrypoint": list(spec.argv),
+        "Cmd": [],
+        "Env": [f"{name}={value}" for name, value in spec.env.items()],
+        "User": spec.user,
+        "WorkingDir": spec.workdir,
+        "Hostname": spec.hostname,
+        "Labels": dict(spec.labels),
+        "Tty": False,
+        "OpenStdin": False,
+        "AttachStdin": False,
+        "AttachStdout": False,
+        "AttachStderr": False,
+        "Healthcheck": {"Test": ["NONE"]},
+        "StopSignal": "SIGTERM",
+        "NetworkDisabled": False,
+        "HostConfig": _host_config(spec),
+    }
+
+
+def _host_config(spec: ContainerSpec) -> dict[str, Any]:
+    limits = spec.resources
+    return {
+        "Init": True,
+        "AutoRemove": False,
+        "RestartPolicy": {"Name": "no"},
+        "NetworkMode": spec.network,
+        "ReadonlyRootfs": spec.read_only,
+        "Tmpfs": {"/tmp": _tmp_options(limits)} if spec.read_only else {},  # noqa: S108  the container's own sized tmpfs
+        "Mounts": [_mount(mount) for mount in spec.mounts],
+        "CapDrop": ["ALL"],
+        "CapAdd": list(spec.capabilities),
+        "SecurityOpt": ["no-new-privileges"],
+        "Privileged": False,
+        "PidsLimit": limits.pids,
+        "Memory": limits.memory,
+        "MemorySwap": limits.memory + limits.swap,
+        "NanoCpus": round(limits.cpus * 1e9),
+        "ShmSize": limits.shm,
+        "OomScoreAdj": _OOM_SCORE,
+        "IpcMode": "private",
+        "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
+        "LogConfig": {"Type": "local", "Config": _log_options(limits)},
+        **({"CgroupParent": spec.cgroup_parent} if spec.cgroup_parent else {}),
+    }
+
+
+def _tmp_options(limits: Resources) -> str:
+    """Return the options of /tmp: programs may be run from it, as build tools and package managers do."""
+    return f"rw,exec,nosuid,nodev,size={limits.tmp},mode=1777"
+
+
+def _log_options(limits: Resources) -> dict[str, str]:
+    """Cap the engine's log so that what the shim lets through always fits, however short the lines.
+
+    The driver is `local`, as `json-file` replaces every byte that is not UTF-8. Two files of one stream's worst case
+    each: only a step that writes past the shim can make the engine drop the older half.
+    """
+    return {"max-size": str(limits.log * _LOG_FRAMING), "max-file": "2", "compress": "false"}
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    common = {"Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
+    if mount.volume:
+        return {"Type": "volume", "VolumeOptions": {"NoCopy": True}, **common}
+    return {"Type": "bind", "BindOptions": {"Propagation": "rprivate"}, **common}
+
+
+def _moment(text: str) -> float | None:
+    """Read the engine's time, RFC 3339 with nanoseconds, of which microseconds are kept."""
+    if not text or text == _NEVER:
+        return None
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _path(container: str, action: str) -> str:
+    return f"/containers/{quote(container)}/{action}"

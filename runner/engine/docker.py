@@ -1,0 +1,222 @@
+"""The Docker engine: finding it, and connecting to it. The only module that imports `docker`.
+
+docker-py lends its transports (unix socket, TCP with TLS, ssh) and its reading of DOCKER_HOST; the calls are made by
+`runner.engine.api`, one request each, where docker-py's own methods make two (`logs` inspects first) and share one
+deadline for everything.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker.errors
+import docker.utils
+from docker import APIClient
+
+from runner.engine.api import Api, Unanswered
+from runner.engine.containers import DockerContainers
+from runner.engine.images import DockerImages, DockerVolumes
+from runner.engine.observer import DockerObserver
+from runner.engine.protocol import Containers, Engine, EngineInfo, Images, Observer, Volumes
+from runner.errors import EngineError
+from runner.names import LABEL_KIND
+
+OLDEST_API = (1, 41)
+"""API of Docker 20.10."""
+_NEWEST_API = (1, 48)
+"""API these modules are written for; a newer engine is asked to speak this one."""
+_DEFAULT_SOCKET = Path("/var/run/docker.sock")
+_POOL = 64
+"""Connections kept for use again: runs in parallel, twice, as each may be waited for and followed at once."""
+_INIT_ABSENT = "N/A"
+_MISSING = {errno.ENOENT, errno.ECONNREFUSED}
+
+
+class DockerEngine:
+    """A Docker engine that answers; see `runner.engine.protocol.Engine`."""
+
+    def __init__(self, api: Api, version: Mapping[str, str], *, local: bool, helper_image: str | None) -> None:
+        self._api = api
+        self._version = version
+        self._local = local
+        self._helper = helper_image
+        self._info: EngineInfo | None = None
+        self.containers: Containers = DockerContainers(api)
+        self.volumes: Volumes = DockerVolumes(api)
+        self.images: Images = DockerImages(api, self.info)
+        self.observer: Observer = DockerObserver(api, self.info, self._helper_image)
+
+    def info(self) -> EngineInfo:
+        if self._info is None:
+            answer = self._api.call("GET", "/info", idempotent=True)
+            self._info = _describe(answer, self._version, api_version=_speak(self._version), local=self._local)
+        return self._info
+
+    def _helper_image(self) -> str | None:
+        """Return the image for helper containers: the one given, else the smallest of ours."""
+        if self._helper is not None:
+            return self._helper
+        ours = self.images.find({LABEL_KIND: "image"})
+        return min(ours, key=lambda image: image.size).id if ours else None
+
+
+@contextmanager
+def connect(environment: Mapping[str, str], *, helper_image: str | None = None) -> Iterator[Engine]:
+    """Connect to the Docker engine that the environment names, or that this machine has.
+
+    DOCKER_HOST (with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH) decides if it is set. Else it is the socket of the
+    machine's engine, or of the user's rootless one if only that can be used. The engine must answer and be new enough.
+
+    Args:
+        environment: variables to read, usually `os.environ`.
+        helper_image: image id for helper containers; by default the smallest image of this project in the engine.
+
+    Yields:
+        The engine; connections are closed at the end.
+
+    Raises:
+        EngineError: if no engine answers, this user may not talk to it, or it is too old.
+    """
+    refusals = []
+    for place in _places(environment):
+        try:
+            client = _client(place, environment)
+        except EngineError as error:
+            refusals.append(error)
+            continue
+        with closing(client):
+            try:
+                api, version = _greet(client, place)
+            except EngineError as error:
+                refusals.append(error)
+                continue
+            yield DockerEngine(api, version, local=place.startswith("unix://"), helper_image=helper_image)
+            return
+    raise next((error for error in refusals if not isinstance(error, _Absent)), refusals[0])
+
+
+class _Absent(EngineError):
+    """Nothing answers at this place."""
+
+
+def _places(environment: Mapping[str, str]) -> list[str]:
+    """Return where an engine may be, in order of preference."""
+    if host := environment.get("DOCKER_HOST"):
+        return [host]
+    places = [f"unix://{_DEFAULT_SOCKET}"]
+    if runtime := environment.get("XDG_RUNTIME_DIR"):
+        places.append(f"unix://{runtime}/docker.sock")
+    return places
+
+
+def _client(place: str, environment: Mapping[str, str]) -> APIClient:
+    """Open a session for a place; nothing is sent yet."""
+    settings = docker.utils.kwargs_from_env({**environment, "DOCKER_HOST": place})
+    try:
+        client = APIClient(**settings, version=_dotted(OLDEST_API), max_pool_size=_POOL)
+    except (docker.errors.DockerException, ValueError) as error:
+        raise EngineError(
+            f"{place} is no address of a Docker engine that can be used",
+            why=str(error),
+            hint="set DOCKER_HOST to unix:///path/to/docker.sock or tcp://host:port, or unset it",
+        ) from error
+    client.trust_env = not place.startswith("unix://")  # a socket needs no proxy, and looking for one takes time
+    return client
+
+
+def _greet(client: APIClient, place: str) -> tuple[Api, dict[str, str]]:
+    """Ask for the engine's version, and agree on one of the API."""
+    api = Api(client, client.base_url, place)
+    try:
+        version = api.call("GET", "/version", deadline=10.0)
+    except Unanswered as error:
+        raise _explain(error, place) from error
+    return api.at(_speak(version)), version
+
+
+def _speak(version: Mapping[str, str]) -> str:
+    """Return the API version to speak with an engine.
+
+    Raises:
+        EngineError: if there is none that both sides know.
+    """
+    newest, oldest = (_numbers(version.get(key, "")) for key in ("ApiVersion", "MinAPIVersion"))
+    if newest < OLDEST_API:
+        raise EngineError(
+            f"Docker engine {version.get('Version')} speaks API {version.get('ApiVersion')}, "
+            f"but at least {_dotted(OLDEST_API)} is needed",
+            hint="update Docker to 20.10 or newer; where none is installed, `make engine` installs it",
+        )
+    if oldest > _NEWEST_API:
+        raise EngineError(
+            f"Docker engine {version.get('Version')} refuses every API older than {version.get('MinAPIVersion')}, "
+            f"but this runner speaks {_dotted(_NEWEST_API)}",
+            hint="update codegen-runner",
+        )
+    return _dotted(min(newest, _NEWEST_API))
+
+
+def _numbers(dotted: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in dotted.split(".") if part.isdigit())
+
+
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(str(number) for number in numbers)
+
+
+def _explain(error: Unanswered, place: str) -> EngineError:
+    """Say what to do about an engine that does not answer."""
+    cause = _os_error(error)
+    if cause is not None and cause.errno in {errno.EACCES, errno.EPERM}:
+        return EngineError(
+            f"this user may not talk to the Docker engine at {place}",
+            why=str(cause),
+            hint="join the docker group: `sudo usermod -aG docker $USER`, then log in again (or `newgrp docker`)",
+        )
+    kind = _Absent if cause is not None and cause.errno in _MISSING else EngineError
+    return kind(
+        f"no Docker engine answers at {place}",
+        why=str(cause or error.why or error),
+        hint="`make engine` installs and starts one; if yours is elsewhere, set DOCKER_HOST",
+    )
+
+
+def _os_error(error: BaseException | None) -> OSError | None:
+    """Find the operating system's own error below wrapped ones."""
+    seen: set[int] = set()
+    pending: list[object] = [error]
+    while pending:
+        item = pending.pop()
+        if not isinstance(item, BaseException) or id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, OSError) and item.errno is not None:
+            return item
+        pending += [item.__cause__, item.__context__, getattr(item, "reason", None), *item.args]
+    return None
+
+
+def _describe(answer: Mapping[str, Any], version: Mapping[str, str], *, api_version: str, local: bool) -> EngineInfo:
+    """Put together what `/info` and `/version` tell."""
+    init = answer.get("InitCommit") or {}
+    return EngineInfo(
+        version=version["Version"],
+        api_version=api_version,
+        platform=f"{version['Os']}/{version['Arch']}",
+        cgroup_version=int(answer.get("CgroupVersion") or 1),
+        cgroup_driver=answer["CgroupDriver"],
+        cpus=answer["NCPU"],
+        memory=answer["MemTotal"],
+        rootless=any("name=rootless" in option for option in answer["SecurityOptions"] or ()),
+        storage_driver=answer["Driver"],
+        root_dir=answer["DockerRootDir"],
+        kernel=answer["KernelVersion"],
+        operating_system=answer["OperatingSystem"],
+        has_init=bool(answer.get("InitBinary")) and init.get("ID") != _INIT_ABSENT,
+        local=local,
+        containerd_images=any("io.containerd.snapshotter" in str(entry) for entry in answer["DriverStatus"] or ()),
+    )

@@ -1,0 +1,80 @@
+"""Compressors whose output depends on their input alone, and readers that open what they wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+import zstandard
+
+ZSTD_LEVEL = 3
+GZIP_LEVEL = 6
+_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+"""RFC 1952: deflate, no name, no comment, modification time 0, no level hint, operating system unknown."""
+_GZIP_MAGIC = _GZIP_HEADER[:2]
+DECOMPRESSION_ERRORS = (EOFError, OSError, zlib.error, zstandard.ZstdError)
+"""What a reader raises when its input is damaged or ends too soon."""
+
+
+class Compressor(Protocol):
+    """Turns a stream into a compressed one, piece by piece."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        """Return output that is ready; often none."""
+
+    def flush(self) -> bytes:
+        """Return the rest."""
+
+
+class _Gzip:
+    """Gzip without a name and a time, which the standard library's own writer always knows better."""
+
+    def __init__(self) -> None:
+        self._deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+        self._pending = _GZIP_HEADER
+        self._sum = 0
+        self._size = 0
+
+    def compress(self, data: bytes) -> bytes:
+        self._sum = zlib.crc32(data, self._sum)
+        self._size += len(data)
+        ready, self._pending = self._pending + self._deflate.compress(data), b""
+        return ready
+
+    def flush(self) -> bytes:
+        tail = self._sum.to_bytes(4, "little") + (self._size % 2**32).to_bytes(4, "little")
+        return self._pending + self._deflate.flush() + tail
+
+
+def compressor(kind: str) -> Compressor:
+    """Return a compressor of kind `zstd` or `gzip`.
+
+    One thread, because zstd's output differs between none and some worker threads; no content size, because the size
+    is not known when the first byte goes out.
+    """
+    if kind == "gzip":
+        return _Gzip()
+    settings = zstandard.ZstdCompressor(level=ZSTD_LEVEL, threads=0, write_content_size=False, write_checksum=True)
+    return cast("Compressor", settings.compressobj())
+
+
+@contextlib.contextmanager
+def decompressed(path: Path) -> Iterator[BinaryIO]:
+    """Open a compressed file for reading what is in it; the kind is told by its first bytes.
+
+    Raises:
+        OSError: if it cannot be opened; reading raises one of DECOMPRESSION_ERRORS if it is damaged.
+    """
+    with path.open("rb") as stream:
+        if stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC:
+            stream.seek(0)
+            with gzip.GzipFile(fileobj=stream) as reader:
+                yield cast("BinaryIO", reader)
+        else:
+            stream.seek(0)
+            with zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True) as frames:
+                yield cast("BinaryIO", frames)

@@ -1,0 +1,106 @@
+"""An archive's manifest, its first member: what is in the archive with digests, and what is not and why."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.evidence.tarformat import TarFile, TarFolder, TarLink, TarMember
+from runner.evidence.walk import RawPath, show_path
+
+MANIFEST = "manifest.json"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A path of the run directory that is not in the archive."""
+
+    path: RawPath
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{show_path(self.path)}: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A member, and the sha256 of its content if it is a file."""
+
+    member: TarMember
+    sha256: str = ""
+
+
+def encode(listed: Iterable[Listed], skipped: Sequence[Skipped]) -> bytes:
+    """Return the manifest: JSON with one line per member, in the order in which the members follow.
+
+    A path or link target that is not UTF-8 stands in base64 under `path_base64` or `target_base64` instead.
+    """
+    lines = [json.dumps(_describe(one), ensure_ascii=False) for one in listed]
+    missing = [json.dumps({**_named("path", one.path), "reason": one.reason}, ensure_ascii=False) for one in skipped]
+    text = f'{{"version": {VERSION},\n"members": {_lines(lines)},\n"skipped": {_lines(missing)}}}\n'
+    return text.encode("utf-8", "backslashreplace")
+
+
+def decode(data: bytes) -> list[Listed]:
+    """Return the members a manifest lists.
+
+    Raises:
+        ValueError: if it is not one, or is of another version.
+    """
+    content: Any = json.loads(data)
+    try:
+        if content["version"] != VERSION:
+            raise ValueError(f"its version is {content['version']!r}, this program knows {VERSION}")
+        return [_listed(one) for one in content["members"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"it has no usable {error}") from error
+
+
+def _lines(items: Sequence[str]) -> str:
+    return "[\n" + ",\n".join(items) + "\n]" if items else "[]"
+
+
+def _describe(listed: Listed) -> dict[str, object]:
+    member = listed.member
+    match member:
+        case TarFile():
+            return {
+                **_named("path", member.path),
+                "type": "file",
+                "size": member.size,
+                "executable": member.executable,
+                "sha256": listed.sha256,
+            }
+        case TarFolder():
+            return {**_named("path", member.path), "type": "directory"}
+        case TarLink():
+            return {**_named("path", member.path), "type": "link", **_named("target", member.target)}
+
+
+def _listed(one: dict[str, Any]) -> Listed:
+    path = _bytes(one, "path")
+    match one["type"]:
+        case "file":
+            file = TarFile(path=path, size=int(one["size"]), executable=bool(one["executable"]))
+            return Listed(member=file, sha256=str(one["sha256"]))
+        case "directory":
+            return Listed(member=TarFolder(path=path))
+        case "link":
+            return Listed(member=TarLink(path=path, target=_bytes(one, "target")))
+        case other:
+            raise ValueError(f"{show_path(path)} is of unknown type {other!r}")
+
+
+def _named(key: str, value: bytes) -> dict[str, str]:
+    try:
+        return {key: value.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {f"{key}_base64": base64.b64encode(value).decode("ascii")}
+
+
+def _bytes(one: dict[str, Any], key: str) -> bytes:
+    return one[key].encode("utf-8") if key in one else base64.b64decode(one[f"{key}_base64"], validate=True)

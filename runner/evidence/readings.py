@@ -1,0 +1,177 @@
+"""Readings: single measured values of attempts, each with its source and how far it can be trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from runner.engine.protocol import Usage
+from runner.evidence.records import AttemptRecord, MetricAbout
+from runner.evidence.untrusted import ShimReport
+from runner.gateway.session import Totals
+from runner.spec.models import Model
+
+Number = float | int
+Status = Literal["measured", "derived", "partial", "unmeasured"]
+
+UNITS = {
+    "wall_seconds": "seconds",
+    "cpu_seconds": "seconds",
+    "peak_memory_bytes": "bytes",
+    "io_read_bytes": "bytes",
+    "io_write_bytes": "bytes",
+    "api_calls": "calls",
+    "tokens_in": "tokens",
+    "tokens_out": "tokens",
+    "tokens_cached": "tokens",
+    "cost_usd": "USD",
+    "steps_total": "steps",
+    "steps_passed": "steps",
+    "attempts": "attempts",
+    "artifact_files": "files",
+    "artifact_bytes": "bytes",
+}
+"""Metric -> its unit; equal in number and order to METRIC_NAMES."""
+
+_SHIM_FIELDS = {
+    "cpu_seconds": ("cpu_seconds", "only processes that the entry shim reaped are counted"),
+    "peak_memory_bytes": ("max_rss_bytes", "peak of the largest single process, not of all together"),
+    "io_read_bytes": ("io_read_bytes", "only processes that the entry shim reaped are counted"),
+    "io_write_bytes": ("io_write_bytes", "only processes that the entry shim reaped are counted"),
+}
+"""Metric -> the shim's field that stands in for the engine's, and what it leaves out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One value; None with a reason if it was not measured."""
+
+    value: Number | None
+    source: str
+    exact: bool = True
+    status: Status = "measured"
+    reason: str = ""
+
+    def about(self, name: str) -> MetricAbout:
+        """Return what the records say about the metric `name`."""
+        return MetricAbout(
+            unit=UNITS[name], source=self.source, exact=self.exact, status=self.status, reason=self.reason
+        )
+
+
+def unmeasured(reason: str) -> Reading:
+    """Return a reading that was not taken."""
+    return Reading(value=None, source="none", exact=False, status="unmeasured", reason=reason)
+
+
+def combine(parts: Sequence[tuple[str, Reading]], rule: Callable[[Sequence[Number]], Number]) -> Reading:
+    """Combine readings by `rule` (sum, max); null if any is null, and then the reason names which.
+
+    A sum over less than everything would look like a total and be none.
+
+    Args:
+        parts: where each reading comes from, like `step course`, and the reading; at least one.
+        rule: gets the values.
+    """
+    missing = [f"{place}: {one.reason}" for place, one in parts if one.value is None]
+    if missing:
+        return unmeasured(_summary(missing))
+    reasons = list(dict.fromkeys(one.reason for _, one in parts if one.reason))
+    statuses = {one.status for _, one in parts}
+    return Reading(
+        value=rule([one.value for _, one in parts if one.value is not None]),
+        source="+".join(dict.fromkeys(one.source for _, one in parts)),
+        exact=all(one.exact for _, one in parts),
+        status=next(status for status in _BY_WEAKNESS if status in statuses),
+        reason="; ".join(reasons),
+    )
+
+
+_BY_WEAKNESS: tuple[Status, ...] = ("unmeasured", "partial", "derived", "measured")
+
+
+def wall(record: AttemptRecord) -> Reading:
+    """Return the container's wall time by the engine's clock."""
+    seconds = _sane(record.seconds)
+    return unmeasured("the container did not run") if seconds is None else Reading(value=seconds, source="engine")
+
+
+def resource(name: str, usage: Usage, report: ShimReport | None) -> Reading:
+    """Return cpu, peak memory or io of an attempt: the engine's exact reading, else the shim's, else none.
+
+    Args:
+        name: one of cpu_seconds, peak_memory_bytes, io_read_bytes, io_write_bytes.
+        usage: the engine's reading.
+        report: the shim's, written inside the container.
+    """
+    value = _sane(getattr(usage, name))
+    reason = usage.reasons.get(name, "the engine gives no reading")
+    if value is not None:
+        source = usage.sources.get(name, "cgroup")
+        if source == "cgroup":
+            return Reading(value=value, source=source)
+        return Reading(value=value, source=source, exact=False, status="partial", reason=_WEAK.get(source, reason))
+    field, left_out = _SHIM_FIELDS[name]
+    told = _sane(getattr(report, field)) if report is not None else None
+    if told is None:
+        return unmeasured(reason)
+    return Reading(value=told, source="shim", exact=False, status="partial", reason=f"{left_out} ({reason})")
+
+
+_WEAK = {"stats": "sampled while it ran", "shim": "only processes that the entry shim reaped are counted"}
+
+
+def model_use(name: str, totals: Totals | None, model: Model | None) -> Reading:
+    """Return calls, tokens or cost of an attempt, as the gateway metered them.
+
+    A framework without a model has no network: its noughts are facts.
+    """
+    if model is None:
+        return Reading(value=0, source="runner", reason="no network, so no model was called")
+    if totals is None:
+        return unmeasured("the gateway gave no totals")
+    if name == "api_calls":
+        return Reading(value=totals.api_calls, source="gateway")
+    return _cost(totals, model) if name == "cost_usd" else _tokens(name, totals, model)
+
+
+def _tokens(name: str, totals: Totals, model: Model) -> Reading:
+    value = _sane(getattr(totals, name))
+    if totals.unmetered_calls or value is None:
+        return unmeasured(_no_usage(totals))
+    if model.provider == "scripted":
+        return Reading(value=value, source="gateway", exact=False, reason="scripted model: counted by rule")
+    return Reading(value=value, source="gateway")
+
+
+def _cost(totals: Totals, model: Model) -> Reading:
+    value = _sane(totals.cost_usd)
+    if model.provider == "scripted":
+        return unmeasured("scripted model: it has no price")
+    if totals.unmetered_calls:
+        return unmeasured(_no_usage(totals))
+    if value is None:
+        return unmeasured(f"no price is known for {model.name}")
+    reason = "tokens times list price"
+    return Reading(value=value, source="gateway", exact=False, status="derived", reason=reason)
+
+
+def _no_usage(totals: Totals) -> str:
+    calls = totals.unmetered_calls
+    return f"the provider stated no usage for {calls} of {totals.api_calls} calls" if calls else "not stated"
+
+
+def in_words(reading: Reading, words: str) -> Reading:
+    """Return a reading as partial, for a reason."""
+    return replace(reading, exact=False, status="partial", reason=words)
+
+
+def _sane(value: Number | None) -> Number | None:
+    """Return a finite number from 0; None for anything else."""
+    return value if value is not None and math.isfinite(value) and value >= 0 else None
+
+
+def _summary(missing: Sequence[str]) -> str:
+    return missing[0] if len(missing) == 1 else f"{missing[0]} (and {len(missing) - 1} more)"

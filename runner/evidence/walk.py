@@ -1,0 +1,165 @@
+"""Walk a tree that an untrusted program left, by folder handles: no link is followed, nothing but folders is opened."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from runner.evidence.atomic import storage_error
+
+RawPath = bytes
+"""A path relative to a tree's root, as the file system holds it: any bytes but NUL."""
+
+FILE, DIRECTORY, LINK = "file", "directory", "link"
+FIFO, SOCKET, DEVICE = "fifo", "socket", "device"
+
+_KINDS = {
+    stat.S_IFREG: FILE,
+    stat.S_IFDIR: DIRECTORY,
+    stat.S_IFLNK: LINK,
+    stat.S_IFIFO: FIFO,
+    stat.S_IFSOCK: SOCKET,
+}
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LONGEST_PATH = 4000
+"""Bytes of a path that one system call takes (PATH_MAX is 4096); a deeper folder is reached in several hops."""
+
+
+class Entry(NamedTuple):
+    """One name in a tree, as lstat(2) sees it."""
+
+    kind: str
+    mode: int
+    """Permission bits."""
+    size: int
+    """Apparent size in bytes."""
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    target: bytes = b""
+    """Where a link points."""
+
+
+@contextlib.contextmanager
+def opened(root: Path) -> Iterator[int]:
+    """Hold a folder open, so that every look below it stays inside the same tree.
+
+    Raises:
+        StorageError: if it cannot be read.
+    """
+    try:
+        handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise storage_error(f"cannot read {root}", error) from error
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def walk(root: int, unreadable: Callable[[bytes], None]) -> Iterator[tuple[bytes, Entry]]:
+    """Yield every name below an open folder with its path relative to it, a folder before what is in it.
+
+    Nothing is recursive, so depth and path length have no limit. A name that vanishes meanwhile is left out.
+
+    Args:
+        root: handle of the folder.
+        unreadable: told of each folder that cannot be listed; the root's own path is empty.
+    """
+    pending = [b""]
+    while pending:
+        folder = pending.pop()
+        try:
+            listed = _list(root, folder)
+        except OSError:
+            unreadable(folder)
+            continue
+        for path, entry in listed:
+            yield path, entry
+            if entry.kind == DIRECTORY:
+                pending.append(path)
+
+
+def entry_of(status: os.stat_result, target: bytes = b"") -> Entry:
+    """Return an entry from what stat(2) says."""
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode), DEVICE)
+    mode = stat.S_IMODE(status.st_mode)
+    return Entry(kind, mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, target)
+
+
+def open_below(root: int, path: bytes, flags: int) -> int:
+    """Open a path relative to the open folder `root`, however long it is.
+
+    Args:
+        root: handle of the folder.
+        path: relative path; empty for the folder itself.
+        flags: flags for its last component, which is not followed if it is a link.
+
+    Raises:
+        OSError: if it cannot be opened.
+    """
+    *hops, last = _hops(path)
+    current = root
+    try:
+        for hop in hops:
+            following = os.open(hop, _OPEN_FOLDER, dir_fd=current)
+            if current != root:
+                os.close(current)
+            current = following
+        return os.open(last, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current)
+    finally:
+        if current != root:
+            os.close(current)
+
+
+def change_mode(root: int, path: bytes, mode: int) -> bool:
+    """Set the permission bits of a name below `root` that is no link; False if that is not ours to do."""
+    folder, _, name = path.rpartition(b"/")
+    try:
+        handle = open_below(root, folder, _OPEN_FOLDER)
+        try:
+            os.chmod(name, mode, dir_fd=handle)
+        finally:
+            os.close(handle)
+    except OSError:
+        return False
+    return True
+
+
+def show_path(path: bytes) -> str:
+    """Return a path as text, with a visible escape for each byte that is not UTF-8."""
+    return path.decode("utf-8", "backslashreplace")
+
+
+def _list(root: int, folder: bytes) -> list[tuple[bytes, Entry]]:
+    prefix = folder + b"/" if folder else b""
+    handle = open_below(root, folder, _OPEN_FOLDER)
+    try:
+        with os.scandir(handle) as names:
+            found = [(os.fsencode(one.name), _look(one, handle)) for one in names]
+    finally:
+        os.close(handle)
+    return [(prefix + name, entry) for name, entry in found if entry is not None]
+
+
+def _look(one: os.DirEntry[str], folder: int) -> Entry | None:
+    """Return a name's entry; None if it vanished."""
+    try:
+        status = one.stat(follow_symlinks=False)
+        target = os.fsencode(os.readlink(one.name, dir_fd=folder)) if stat.S_ISLNK(status.st_mode) else b""
+    except FileNotFoundError:
+        return None
+    return entry_of(status, target)
+
+
+def _hops(path: bytes) -> Iterator[bytes]:
+    """Cut a path into pieces that one system call takes."""
+    while len(path) > _LONGEST_PATH:
+        cut = path.rindex(b"/", 0, _LONGEST_PATH)
+        yield path[:cut]
+        path = path[cut + 1 :]
+    yield path or b"."

@@ -1,0 +1,130 @@
+"""Identity: canonical JSON, and the digest of everything that can change a run's result.
+
+Canonical JSON is one text per value: keys sorted by code point, no spaces, UTF-8 without escapes for what JSON lets
+stand, whole numbers in digits, floats as Python's shortest repr (`600.0`), no NaN or infinity.
+
+A run's digest is made in two stages, so that the many repetitions of a cell share the long part:
+
+    cell digest = sha256(canonical(cell_identity(...)))
+    run digest  = sha256(canonical({"cell": cell digest, "repetition": n, "seed": s, "version": 1}))
+
+Both are lower-case hexadecimal digits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from runner.plan.models import PlannedStep, Run
+from runner.spec.models import Framework, Model
+
+_VERSION = 1
+"""Goes up when the meaning of a digest changes; every run is then a new one."""
+
+_NOT_IDENTITY = frozenset({"title", "homepage", "license", "smoke_test", "limits"})
+"""Parts of a recipe that no step ever sees; its limits are merged into each step's."""
+
+
+def canonical(value: object) -> bytes:
+    """Return canonical JSON of plain values: mappings with text keys, sequences, text, numbers, truth values, None.
+
+    Raises:
+        ValueError: for NaN or infinity.
+        TypeError: for anything else that JSON does not have.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8")
+
+
+def sha256(data: bytes) -> str:
+    """Return the sha256 of bytes, as hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def repetition_seed(experiment_seed: int, repetition: int) -> int:
+    """Return the seed of a repetition, the same for every framework and scenario.
+
+    It is the first four bytes, big-endian, of sha256 over the ASCII text `<experiment seed>:<repetition>`.
+    """
+    return int.from_bytes(hashlib.sha256(f"{experiment_seed}:{repetition}".encode("ascii")).digest()[:4], "big")
+
+
+def cell_identity(
+    *,
+    framework: Framework,
+    scenario: str,
+    steps: Sequence[PlannedStep],
+    image_id: str,
+    model: Model | None,
+    answers_sha256: str | None,
+    platform: str,
+    run_timeout: float,
+) -> dict[str, object]:
+    """Return everything that can change the result of any repetition, as plain values.
+
+    Not in it, for they cannot: paths, host, labels, parallelism, the archive's format, the output folder, the
+    experiment's name, titles and other descriptions, and where the model's key comes from.
+    """
+    return {
+        "answers": answers_sha256,
+        "framework": framework.model_dump(mode="json", exclude=set(_NOT_IDENTITY)),
+        "image": image_id,
+        "model": model_identity(model),
+        "platform": platform,
+        "run_timeout": run_timeout,
+        "scenario": scenario,
+        "steps": [_step_identity(step) for step in steps],
+    }
+
+
+def model_identity(model: Model | None) -> dict[str, object] | None:
+    """Return what of a model can change a result; a scripted model is its answers, which have their own hash.
+
+    An endpoint counts: two of them may serve different models under one name.
+    """
+    if model is None:
+        return None
+    endpoint = model.base_url.rstrip("/") if model.base_url and model.provider != "scripted" else None
+    return {"provider": model.provider, "name": model.name, "base_url": endpoint}
+
+
+def cell_digest(identity: dict[str, object]) -> str:
+    """Return the digest of a cell's identity."""
+    return sha256(canonical(identity))
+
+
+def run_digest(cell: str, repetition: int, seed: int) -> str:
+    """Return the digest of one repetition of a cell, given the cell's digest."""
+    return sha256(canonical({"cell": cell, "repetition": repetition, "seed": seed, "version": _VERSION}))
+
+
+def digest_of(run: Run) -> str | None:
+    """Return the digest a planned run ought to have, made anew from its parts; None if its image has no id.
+
+    A record read from disk, or a run from another machine, is checked against its own digest with this.
+    """
+    if run.image.id is None:
+        return None
+    identity = cell_identity(
+        framework=run.framework,
+        scenario=run.scenario,
+        steps=run.steps,
+        image_id=run.image.id,
+        model=run.model,
+        answers_sha256=run.answers_sha256,
+        platform=run.platform,
+        run_timeout=run.run_timeout,
+    )
+    return run_digest(cell_digest(identity), run.repetition, run.seed)
+
+
+def _step_identity(step: PlannedStep) -> dict[str, object]:
+    return {
+        "expect_changes": step.expect_changes,
+        "id": step.id,
+        "index": step.index,
+        "limits": step.limits.model_dump(mode="json"),
+        "prompt": step.prompt_sha256,
+    }

@@ -1,0 +1,142 @@
+"""Plan an experiment: frameworks x scenarios x repetitions, in the order in which they are to be carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.errors import NothingSelected
+from runner.plan.digest import cell_digest, cell_identity, repetition_seed, run_digest, sha256
+from runner.plan.limits import merge_limits
+from runner.plan.models import ImageRef, PlannedStep, Run
+from runner.spec.models import Experiment, Framework, Scenario
+from runner.spec.selection import is_selected
+
+_DIGITS = 10
+"""Digits of the digest in a run's id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cell:
+    """What all repetitions of a framework on a scenario share."""
+
+    framework: str
+    scenario: str
+    digest: str | None
+    fields: Mapping[str, Any]
+
+
+def plan(
+    experiment: Experiment,
+    frameworks: Mapping[str, Framework],
+    scenarios: Mapping[str, Scenario],
+    images: Mapping[str, ImageRef],
+    answers: Mapping[tuple[str, str], str],
+    *,
+    platform: str,
+) -> Sequence[Run]:
+    """Return all runs of an experiment, in order.
+
+    The order is repetition, then scenario, then framework: at any time each framework has had about the same number
+    of runs, so an experiment that is cut short can still be compared.
+
+    Args:
+        experiment: what to plan.
+        frameworks: recipes by name; a framework of the experiment that is absent is left out, as one whose image
+            could not be built.
+        scenarios: scenarios by name, with the text of every prompt.
+        images: image of each framework; one without an id gives runs without a digest, for a dry run.
+        answers: sha256 of the scripted answers by (framework, scenario), if the model is scripted.
+        platform: platform of the engine, like linux/amd64.
+
+    Raises:
+        NothingSelected: if include and exclude leave no run.
+    """
+    cells = [
+        _cell(
+            experiment,
+            frameworks[framework],
+            scenarios[scenario],
+            image=images[framework],
+            answers_sha256=answers.get((framework, scenario)),
+            platform=platform,
+        )
+        for scenario in experiment.scenarios
+        for framework in experiment.frameworks
+        if framework in frameworks
+    ]
+    filtered = bool(experiment.include or experiment.exclude)
+    runs: list[Run] = []
+    for repetition in range(1, experiment.repetitions + 1):
+        seed = repetition_seed(experiment.seed, repetition)
+        runs += [
+            _run(cell, repetition, seed)
+            for cell in cells
+            if not filtered or is_selected(experiment, cell.framework, cell.scenario, repetition)
+        ]
+    if not runs:
+        raise NothingSelected(
+            f"the experiment `{experiment.name}` selects no run",
+            why=f"{len(cells)} pairs of framework and scenario x {experiment.repetitions} repetitions, less what "
+            f"{len(experiment.include)} include and {len(experiment.exclude)} exclude rules leave out",
+            hint="look at include and exclude with: runner plan --explain",
+        )
+    return runs
+
+
+def _cell(
+    experiment: Experiment,
+    framework: Framework,
+    scenario: Scenario,
+    *,
+    image: ImageRef,
+    answers_sha256: str | None,
+    platform: str,
+) -> _Cell:
+    model = experiment.model if framework.network == "gateway" else None
+    scripted = model is not None and model.provider == "scripted"
+    identity: dict[str, Any] = {
+        "framework": framework,
+        "scenario": scenario.name,
+        "steps": _steps(experiment, framework, scenario),
+        "model": model,
+        "answers_sha256": answers_sha256 if scripted else None,
+        "platform": platform,
+        "run_timeout": experiment.limits.run_timeout,
+    }
+    digest = cell_digest(cell_identity(**identity, image_id=image.id)) if image.id is not None else None
+    shown = {"version": 1, "experiment": experiment.name, "image": image, "archive": experiment.archive}
+    return _Cell(framework=framework.name, scenario=scenario.name, digest=digest, fields=identity | shown)
+
+
+def _steps(experiment: Experiment, framework: Framework, scenario: Scenario) -> tuple[PlannedStep, ...]:
+    enabled = [step for step in scenario.steps if step.enabled]
+    return tuple(
+        PlannedStep(
+            id=step.id,
+            index=index,
+            title=step.title,
+            prompt=step.prompt or "",
+            prompt_sha256=sha256((step.prompt or "").encode("utf-8")),
+            expect_changes=step.expect_changes,
+            limits=merge_limits(experiment.limits, framework.limits, step.limits),
+        )
+        for index, step in enumerate(enabled, start=1)
+    )
+
+
+def _run(cell: _Cell, repetition: int, seed: int) -> Run:
+    digest = run_digest(cell.digest, repetition, seed) if cell.digest is not None else None
+    # All parts are validated values already, and there may be 100,000 runs: they are shared, not checked again.
+    return Run.model_construct(
+        _FIELDS,
+        id=f"{cell.scenario}-r{repetition}-{digest[:_DIGITS] if digest else 'unbuilt'}",
+        digest=digest,
+        repetition=repetition,
+        seed=seed,
+        **cell.fields,
+    )
+
+
+_FIELDS = set(Run.model_fields)

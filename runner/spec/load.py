@@ -1,0 +1,231 @@
+"""Load experiments, scenarios and frameworks: every file, path, prompt and name is checked before anything starts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from runner.errors import ConfigError
+from runner.spec.checks import check_arguments, check_experiment, check_models, check_output
+from runner.spec.complaints import Complaint, SpecError, choose_from, complaints_of, raise_if_any
+from runner.spec.limits import absurd_limits, unlikely_limits
+from runner.spec.loaded import Loaded, sources_of
+from runner.spec.located import Located
+from runner.spec.models import Experiment, Framework, Model, Scenario
+from runner.spec.overrides import Overrides, apply_overrides
+from runner.spec.project import Project
+from runner.spec.prompts import check_steps, read_prompts
+from runner.spec.recipes import check_recipe
+from runner.spec.selection import is_selected
+from runner.spec.validate import validate
+from runner.spec.yaml import load_yaml
+
+_RECIPE = "framework.yaml"
+_SUFFIXES = (".yaml", ".yml")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """A whole experiment: itself, its frameworks and scenarios by name, and its scripted answers."""
+
+    experiment: Loaded[Experiment]
+    frameworks: Mapping[str, Loaded[Framework]]
+    scenarios: Mapping[str, Loaded[Scenario]]
+    answers: Mapping[tuple[str, str], Path]
+    """File of scripted answers by (framework, scenario); empty unless the model is scripted."""
+    notes: tuple[str, ...] = field(default=())
+
+
+def load_experiment(
+    project: Project, reference: str | None, overrides: Overrides, environment: Mapping[str, str]
+) -> Loaded[Experiment]:
+    """Read an experiment; flags win over the environment, that over the file, that over built-in defaults.
+
+    Args:
+        project: where names are looked up.
+        reference: a name under config/experiments/, or a path; None means `default`.
+        overrides: what flags say.
+        environment: environment variables, of which overrides.VARIABLES and OPENAI_BASE_URL count.
+
+    Raises:
+        ConfigError: with everything that is wrong in it.
+    """
+    located = load_yaml(_experiment_file(project, reference or "default"), root=project.root)
+    plain = validate(located, Experiment)
+    changed = apply_overrides(located, overrides, environment)
+    value = validate(changed, Experiment)
+    raise_if_any([*check_experiment(value, changed, plain), *check_output(value, changed, project)])
+    notes = tuple(unlikely_limits(value.limits, changed.where(("limits",))))
+    return Loaded(value=value, file=located.path, sources=sources_of(value, changed), located=changed, notes=notes)
+
+
+def load_scenario(project: Project, name: str, *, named_at: str = "") -> Loaded[Scenario]:
+    """Read a scenario, with the text of every prompt file in `prompt`.
+
+    Args:
+        project: where it is looked up: config/scenarios/<name>.yaml.
+        name: name of the scenario.
+        named_at: `file:line`, or a flag, that asks for it.
+
+    Raises:
+        ConfigError: with everything that is wrong in it.
+    """
+    known = scenario_names(project)
+    if name not in known:
+        hint = choose_from(name, known, "there are none; write config/scenarios/<name>.yaml")
+        raise SpecError([Complaint(what=f"unknown scenario `{name}`", where=named_at, hint=hint)])
+    file = next(path for path in _yaml_files(project.scenarios) if path.stem == name)
+    located = load_yaml(file, root=project.root)
+    scenario = validate(located, Scenario)
+    complaints = list(check_steps(scenario, located))
+    complete, refused = read_prompts(scenario, located)
+    raise_if_any(complaints + refused)
+    return Loaded(value=complete, file=file, sources=_prompt_sources(project, scenario, located), located=located)
+
+
+def load_framework(project: Project, name: str, *, named_at: str = "") -> Loaded[Framework]:
+    """Read a framework's recipe, images/<name>/framework.yaml.
+
+    Args:
+        project: where it is looked up.
+        name: name of the framework.
+        named_at: `file:line`, or a flag, that asks for it.
+
+    Raises:
+        ConfigError: with everything that is wrong in it.
+    """
+    known = framework_names(project)
+    if name not in known:
+        hint = choose_from(name, known, f"there are none; write images/<name>/{_RECIPE}")
+        raise SpecError([Complaint(what=f"unknown framework `{name}`", where=named_at, hint=hint)])
+    file = project.images / name / _RECIPE
+    located = load_yaml(file, root=project.root)
+    framework = validate(located, Framework)
+    raise_if_any(
+        [
+            *check_recipe(framework, located, file.parent),
+            *absurd_limits(framework.limits, located, ("limits",)),
+        ]
+    )
+    return Loaded(value=framework, file=file, sources=sources_of(framework, located), located=located)
+
+
+def load_all(project: Project, reference: str | None, overrides: Overrides, environment: Mapping[str, str]) -> Inputs:
+    """Read an experiment with all its frameworks and scenarios; arguments as `load_experiment`.
+
+    Raises:
+        ConfigError: one error with the complaints of every file, so that all can be mended at once.
+    """
+    experiment = load_experiment(project, reference, overrides, environment)
+    complaints: list[Complaint] = []
+    frameworks = _gather(experiment, "frameworks", load_framework, project, complaints)
+    scenarios = _gather(experiment, "scenarios", load_scenario, project, complaints)
+    answers, missing = _find_answers(project, experiment, frameworks)
+    complaints += [*check_models(experiment, frameworks), *missing, *check_arguments(frameworks, scenarios)]
+    raise_if_any(complaints)
+    return Inputs(
+        experiment=experiment, frameworks=frameworks, scenarios=scenarios, answers=answers, notes=experiment.notes
+    )
+
+
+def experiment_names(project: Project) -> list[str]:
+    """Return the names of the experiments under config/experiments/."""
+    return sorted(path.stem for path in _yaml_files(project.experiments))
+
+
+def scenario_names(project: Project) -> list[str]:
+    """Return the names of the scenarios under config/scenarios/."""
+    return sorted(path.stem for path in _yaml_files(project.scenarios))
+
+
+def framework_names(project: Project) -> list[str]:
+    """Return the names of the folders under images/ that have a recipe."""
+    return sorted(path.parent.name for path in project.images.glob(f"*/{_RECIPE}"))
+
+
+def answers_file(project: Project, model: Model, framework: str, scenario: str) -> Path:
+    """Return where the scripted answers of a framework for a scenario stand, whether or not they exist."""
+    if model.answers is not None:
+        return project.root / model.answers / framework / f"{scenario}.yaml"
+    return project.images / framework / "answers" / f"{scenario}.yaml"
+
+
+def hash_answers(answers: Mapping[tuple[str, str], Path]) -> dict[tuple[str, str], str]:
+    """Return the sha256 of each file of scripted answers, as hexadecimal digits."""
+    return {cell: hashlib.sha256(path.read_bytes()).hexdigest() for cell, path in answers.items()}
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    return [path for suffix in _SUFFIXES for path in sorted(folder.glob(f"*{suffix}"))]
+
+
+def _experiment_file(project: Project, reference: str) -> Path:
+    if "/" not in reference and not reference.endswith(_SUFFIXES):
+        found = [path for path in _yaml_files(project.experiments) if path.stem == reference]
+        if found:
+            return found[0]
+        hint = choose_from(reference, experiment_names(project), f"there are none; type: runner new {reference}")
+        raise SpecError([Complaint(what=f"unknown experiment `{reference}`", where="config/experiments", hint=hint)])
+    path = Path(reference).absolute()
+    if path.is_file() or (project.root / reference).is_file():
+        return path if path.is_file() else project.root / reference
+    hint = choose_from(Path(reference).stem, experiment_names(project))
+    raise SpecError([Complaint(what=f"there is no file `{reference}`", hint=f"by name, {hint}")])
+
+
+def _prompt_sources(project: Project, scenario: Scenario, located: Located) -> dict[str, str]:
+    sources = sources_of(scenario, located)
+    for step in scenario.steps:
+        if step.prompt_file is not None:
+            file = located.path.parent / step.prompt_file
+            sources[f"steps.{step.id}.prompt"] = str(file.relative_to(project.root))
+            sources[f"steps.{step.id}.prompt_file"] = f"read into steps.{step.id}.prompt"
+    return sources
+
+
+def _gather(
+    experiment: Loaded[Experiment],
+    key: str,
+    load: Callable[..., T],
+    project: Project,
+    complaints: list[Complaint],
+) -> dict[str, T]:
+    """Load everything an experiment names under a key; add the complaints of what cannot be loaded."""
+    found: dict[str, T] = {}
+    for number, name in enumerate(getattr(experiment.value, key)):
+        try:
+            found[name] = load(project, name, named_at=experiment.located.where((key, number)))
+        except ConfigError as error:
+            complaints += complaints_of(error)
+    return found
+
+
+def _find_answers(
+    project: Project, experiment: Loaded[Experiment], frameworks: Mapping[str, Loaded[Framework]]
+) -> tuple[dict[tuple[str, str], Path], list[Complaint]]:
+    """Return the answers of each selected cell that talks to a scripted model, and a complaint for each without."""
+    model, found, missing = experiment.value.model, {}, []
+    if model is None or model.provider != "scripted":
+        return {}, []
+    for name, framework in frameworks.items():
+        for scenario in experiment.value.scenarios if framework.value.network == "gateway" else ():
+            if not is_selected(experiment.value, name, scenario):
+                continue
+            file = answers_file(project, model, name, scenario)
+            found[name, scenario] = file
+            if not file.is_file():
+                shown = file.relative_to(project.root) if file.is_relative_to(project.root) else file
+                missing.append(
+                    Complaint(
+                        what=f"the scripted model has no answers for {name} on {scenario}",
+                        where=experiment.located.where(("model",)),
+                        why=f"{shown} does not exist",
+                        hint="write it, exclude the pair, or take a real model: --model openai/gpt-4o-mini",
+                    )
+                )
+    return found, missing

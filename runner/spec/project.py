@@ -1,0 +1,64 @@
+"""Where a project is, and where its parts are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with `config/` and `images/`; `root` is absolute."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config"
+
+    @property
+    def experiments(self) -> Path:
+        return self.config / "experiments"
+
+    @property
+    def scenarios(self) -> Path:
+        return self.config / "scenarios"
+
+    @property
+    def schemas(self) -> Path:
+        return self.config / "schema"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def state(self) -> Path:
+        """The runner's own files: ledger, log, crash reports."""
+        return self.root / ".runner"
+
+    def output(self, folder: str) -> Path:
+        """Return the folder that an experiment's `output` names."""
+        return self.root / folder
+
+
+def find_project(start: Path) -> Project:
+    """Return the nearest project around a folder, looking upward.
+
+    Args:
+        start: folder to begin with.
+
+    Raises:
+        ConfigError: if neither it nor a folder above it has both `config/` and `images/`.
+    """
+    begin = start.absolute()
+    for folder in (begin, *begin.parents):
+        if (folder / "config").is_dir() and (folder / "images").is_dir():
+            return Project(folder)
+    raise ConfigError(
+        f"{begin} is in no project",
+        why="a project is a folder with config/ and images/; neither this folder nor one above it has both",
+        hint="change into a project, or name one: runner -C DIR ...",
+    )

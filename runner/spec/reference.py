@@ -1,0 +1,129 @@
+"""Render, from the models, the reference of everything a user may write in YAML."""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from runner.spec.models import (
+    Cell,
+    Experiment,
+    Framework,
+    GitSource,
+    Limits,
+    LimitsPatch,
+    LocalSource,
+    Model,
+    NpmSource,
+    PypiSource,
+    Scenario,
+    SmokeTest,
+    Step,
+)
+from runner.spec.overrides import VARIABLES
+from runner.spec.recipes import PLACEHOLDERS
+from runner.spec.units import show_bytes, show_seconds
+from runner.spec.validate import annotation_of, unit_of
+
+_SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
+    ("Experiment", "`config/experiments/<name>.yaml`", Experiment),
+    ("limits", "in an experiment", Limits),
+    ("model", "in an experiment", Model),
+    ("include, exclude", "each item, in an experiment", Cell),
+    ("Scenario", "`config/scenarios/<name>.yaml`", Scenario),
+    ("steps", "each item, in a scenario", Step),
+    ("Framework", "`images/<name>/framework.yaml`", Framework),
+    ("source: pypi", "in a framework", PypiSource),
+    ("source: npm", "in a framework", NpmSource),
+    ("source: git", "in a framework", GitSource),
+    ("source: path", "in a framework", LocalSource),
+    ("smoke_test", "in a framework", SmokeTest),
+    ("limits of a framework or step", "what is absent stays as the experiment has it", LimitsPatch),
+)
+_WORDS: dict[object, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+
+_INTRODUCTION = """\
+# Configuration
+
+Everything is YAML in UTF-8. Unknown keys and repeated keys are refused. Sizes are written like `512MiB` (B, KiB, MiB,
+GiB, TiB; KB, MB, GB, TB are powers of 1000; a bare number is bytes), durations like `10m` (ms, s, m, h, d; a bare
+number is seconds).
+
+A value comes from, a later one winning: the built-in default, the file, the environment, a flag of the command.
+`runner plan --explain` shows each value with its source.
+"""
+
+
+def configuration_reference() -> str:
+    """Return the reference as Markdown, for docs/reference/configuration.md."""
+    parts = [_INTRODUCTION]
+    parts += [_section(title, place, model) for title, place, model in _SECTIONS]
+    parts += [_variables(), _placeholders()]
+    return "\n".join(parts)
+
+
+def _section(title: str, place: str, model: type[BaseModel]) -> str:
+    summary = (model.__doc__ or "").strip().split("\n")[0]
+    rows = [_row(name, info) for name, info in model.model_fields.items()]
+    return "\n".join([f"## {title}\n", f"{summary} ({place})\n", *_table("Key | Type | Default | Meaning", rows)])
+
+
+def _variables() -> str:
+    rows = [f"`{name}` | `{key}`" for name, key in VARIABLES.items()]
+    rows.append("`OPENAI_BASE_URL` | `model.base_url`, where the provider is openai and the file names none")
+    return "\n".join(["## Environment\n", "An empty variable counts as absent. Lists are separated by commas.\n",
+                      *_table("Variable | Replaces", rows)])  # fmt: skip
+
+
+def _placeholders() -> str:
+    rows = [f"`{{{name}}}` | {meaning}" for name, meaning in PLACEHOLDERS.items()]
+    note = "In an argument of a framework's `command`; `{{` and `}}` are literal braces.\n"
+    return "\n".join(["## Placeholders\n", note, *_table("Placeholder | Replaced by", rows)])
+
+
+def _table(head: str, rows: list[str]) -> Iterator[str]:
+    yield f"| {head} |"
+    yield "|" + " --- |" * (head.count("|") + 1)
+    yield from (f"| {row} |" for row in rows)
+    yield ""
+
+
+def _row(name: str, info: FieldInfo) -> str:
+    return f"`{name}` | {_type(annotation_of(info))} | {_default(info)} | {info.description}"
+
+
+def _type(annotation: object) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    unit = unit_of(annotation)
+    if unit is not None:
+        words: str = unit
+    elif origin is Literal:
+        words = " or ".join(f"`{choice}`" for choice in arguments)
+    elif origin is dict:
+        words = "mapping of text to text"
+    elif origin is tuple:
+        words = f"list of {_type(arguments[0])}"
+    elif origin is Annotated:
+        words = _type(arguments[0])
+    elif arguments:
+        words = " or ".join(dict.fromkeys(_type(one) for one in arguments if one is not type(None)))
+    else:
+        words = _WORDS.get(annotation, "mapping")
+    return words
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "needed"
+    value = info.get_default(call_default_factory=True, validated_data={})
+    if value is None or value in ((), "", {}) or isinstance(value, BaseModel):
+        return "none"
+    unit = unit_of(annotation_of(info))
+    if unit is None:
+        return f"`{json.dumps(value)}`" if not isinstance(value, str) else f"`{value}`"
+    return f"`{show_bytes(value) if unit == 'size' else show_seconds(value)}`"

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Write what is derived from the code: schemas, reference pages, golden help texts; with --check, only name stale ones."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from model_pages import event_section, model_section
+from runner.spec.schema import configuration_reference, schemas
+
+from runner import events
+from runner.cli.reference import cli_reference, exit_code_table, help_texts
+from runner.evidence import records
+from runner.plan import models as plan
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTE = "<!-- Written by `make generate` from the code. -->\n\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write every generated file that differs, or only name them.
+
+    Returns:
+        1 if `--check` found stale files, else 0.
+    """
+    stale = [path for path, text in generated().items() if _current(path) != text]
+    if "--check" in arguments:
+        for path in stale:
+            sys.stderr.write(f"{path.relative_to(ROOT)} is stale: type `make generate`\n")
+        return int(bool(stale))
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(generated()[path], encoding="utf-8")
+        sys.stdout.write(f"wrote {path.relative_to(ROOT)}\n")
+    return 0
+
+
+def _current(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def generated() -> dict[Path, str]:
+    """Return the text of every generated file by its path."""
+    pages = {
+        "configuration.md": configuration_reference(),
+        "cli.md": cli_reference(),
+        "exit-codes.md": exit_codes_page(),
+        "records.md": records_page(),
+        "events.md": events_page(),
+    }
+    return {
+        **{ROOT / "config" / "schema" / f"{name}.schema.json": text for name, text in schemas().items()},
+        **{ROOT / "docs" / "reference" / name: NOTE + text for name, text in pages.items()},
+        **{ROOT / "tests" / "golden" / "help" / f"{name}.txt": text for name, text in help_texts().items()},
+    }
+
+
+def exit_codes_page() -> str:
+    """Return the page on exit codes."""
+    return (
+        "# Exit codes\n\n"
+        "What a shell script sees of `runner`. If several things happened, `runner go` says the most serious: interrupted "
+        "before broken, broken before failed.\n\n"
+        f"{exit_code_table()}\n"
+    )
+
+
+def records_page() -> str:
+    """Return the page on the records and the planned values they contain."""
+    models = (
+        records.RunRecord,
+        records.StepRecord,
+        records.AttemptRecord,
+        records.Phase,
+        records.Host,
+        records.MetricAbout,
+        plan.Run,
+        plan.PlannedStep,
+        plan.ImageRef,
+    )
+    return (
+        "# Records\n\n"
+        "The JSON of `metadata.json` in a run's directory and in its steps' folders. `run` in a run's record is the planned "
+        "run, complete; its `framework`, `limits` and `model` have the keys of [the configuration](configuration.md). "
+        "`about` in `metrics.json` maps names to MetricAbout.\n\n" + "\n".join(model_section(model) for model in models)
+    )
+
+
+def events_page() -> str:
+    """Return the page on the events of a run's log."""
+    kinds = [value for value in vars(events).values() if isinstance(value, type) and issubclass(value, events.Event)]
+    return (
+        "# Events\n\n"
+        "What goes up while runs are carried out, to the live view and to `logs/run.log` of each run. Every event has the "
+        "fields of Event as well.\n\n" + "\n".join(event_section(kind) for kind in kinds)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

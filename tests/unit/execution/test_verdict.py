@@ -1,0 +1,84 @@
+"""Who is to blame for an attempt: the table that separates failed from broken."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from runner.engine.protocol import ContainerState
+from runner.evidence.untrusted import ShimReport
+from runner.execution.verdict import Facts, exit_code, judge
+
+
+def _state(code: int | None = 0, *, oom: bool = False, status: str = "exited", error: str = "") -> ContainerState:
+    return ContainerState(
+        id="c", name="c", status=status, exit_code=code, oom_killed=oom, error=error, started_at=1.0, finished_at=2.0
+    )
+
+
+def _report(**fields: object) -> ShimReport:
+    return ShimReport.model_validate({"version": 1, "exit_code": 0, **fields})
+
+
+_PASSED = Facts(
+    state=_state(),
+    report=_report(),
+    oom_kills=0,
+    memory_limit=1024,
+    deadline=60.0,
+    deadline_name="limits.step_timeout",
+    overdue=False,
+    cancelled=False,
+    model_error="",
+    engine_error="",
+    changed=3,
+    expect_changes=True,
+    message="",
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome", "reason"),
+    [
+        ({}, "passed", ""),
+        ({"expect_changes": False, "changed": 0}, "passed", ""),
+        ({"changed": 0}, "failed", "exited 0 but changed nothing in the workspace"),
+        ({"changed": 0, "message": "no idea"}, "failed", "exited 0 but changed nothing in the workspace: no idea"),
+        ({"state": _state(3)}, "failed", "exit code 3"),
+        ({"state": _state(3), "message": "gave up"}, "failed", "exit code 3: gave up"),
+        ({"state": _state(137), "report": _report(signal=9)}, "failed", "killed by signal 9 (SIGKILL)"),
+        ({"state": _state(255), "report": _report(signal=127)}, "failed", "killed by signal 127"),
+        ({"state": _state(137), "report": None}, "broken", "the container was killed from outside"),
+        ({"state": _state(137, oom=True), "report": None}, "exceeded", "out of memory: limits.memory is 1024 bytes"),
+        ({"state": _state(1), "oom_kills": 2}, "exceeded", "out of memory"),
+        ({"oom_kills": 1}, "passed", ""),
+        ({"state": _state(124)}, "failed", "exit code 124"),
+        (
+            {"state": _state(124), "report": _report(timed_out=True)},
+            "timed_out",
+            "not finished after 60 s (limits.step_timeout)",
+        ),
+        ({"state": _state(137), "report": None, "overdue": True}, "timed_out", "not finished after 60 s"),
+        ({"state": _state(127), "report": _report(error="agent: not found")}, "broken", "agent: not found"),
+        ({"state": _state(1), "model_error": "401"}, "broken", "the model did not answer: 401"),
+        ({"model_error": "429 once, then answered"}, "passed", ""),
+        ({"state": None, "engine_error": "engine away"}, "broken", "engine away"),
+        ({"state": None}, "broken", "the engine lost the container"),
+        ({"state": _state(None, status="created", error="no such file")}, "broken", "did not start: no such file"),
+        ({"state": _state(143), "cancelled": True}, "cancelled", "stopped by the user"),
+    ],
+)
+def test_verdicts(change: dict[str, object], outcome: str, reason: str) -> None:
+    """Each way to end has its outcome, and a reason that names the value."""
+    verdict = judge(dataclasses.replace(_PASSED, **change))  # type: ignore[arg-type]  # a table of fields
+    assert verdict[0] == outcome
+    assert reason in verdict[1]
+    assert bool(verdict[1]) == (outcome != "passed")
+
+
+def test_a_deadline_is_exit_code_124_whoever_enforced_it() -> None:
+    """When the runner had to kill, the recorded code is 124 and not the engine's 137."""
+    assert exit_code(_state(137), None, overdue=True) == 124
+    assert exit_code(_state(137), None, overdue=False) == 137
+    assert exit_code(None, None, overdue=False) is None
