@@ -15,6 +15,10 @@ def _runs(count: int) -> Any:
     return cast("Any", range(count))
 
 
+def _number(run: Any) -> int:
+    return int(run)
+
+
 def test_never_more_than_jobs_at_once_and_all_performed() -> None:
     """Forty runs on four slots: each once, four at a time and not more."""
     busy, most, lock, gate = 0, 0, threading.Lock(), threading.Barrier(4)
@@ -35,7 +39,7 @@ def test_never_more_than_jobs_at_once_and_all_performed() -> None:
 
 def test_runs_start_in_the_order_given() -> None:
     """One slot performs runs in plan order."""
-    assert list(LocalPool(1, Cancellation()).map(lambda run: run, _runs(5))) == list(range(5))
+    assert list(LocalPool(1, Cancellation()).map(_number, _runs(5))) == list(range(5))
 
 
 def test_nothing_starts_once_cancelled() -> None:

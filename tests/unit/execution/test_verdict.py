@@ -48,7 +48,7 @@ _PASSED = Facts(
         ({"state": _state(3)}, "failed", "exit code 3"),
         ({"state": _state(3), "message": "gave up"}, "failed", "exit code 3: gave up"),
         ({"state": _state(137), "report": _report(signal=9)}, "failed", "killed by signal 9 (SIGKILL)"),
-        ({"state": _state(255), "report": _report(signal=127)}, "failed", "killed by signal 127"),
+        ({"state": _state(255), "report": _report(signal=60)}, "failed", "killed by signal 60"),
         ({"state": _state(137), "report": None}, "broken", "the container was killed from outside"),
         ({"state": _state(137, oom=True), "report": None}, "exceeded", "out of memory: limits.memory is 1024 bytes"),
         ({"state": _state(1), "oom_kills": 2}, "exceeded", "out of memory"),
