@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 STAMPS := .venv/stamps
 INSTALL := scripts/install.sh pyproject.toml
-CODE := runner tests scripts bench docs/conf.py
+CODE := runner tests scripts $(wildcard bench/*.py) docs/conf.py
 DOCS := build/docs
 
 .PHONY: help
@@ -49,7 +49,7 @@ test: develop engine ## everything needed, then all tests
 check: develop ## format, lint, types, import contracts, unit tests, generated files, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy $(CODE)
+	MYPYPATH=scripts:bench $(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/generate.py --check
 	$(BIN)/pytest tests/unit

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 from model_pages import event_section, model_section
-from runner.spec.schema import configuration_reference, schemas
 
 from runner import events
 from runner.cli.reference import cli_reference, exit_code_table, help_texts
 from runner.evidence import records
 from runner.plan import models as plan
+from runner.spec.reference import configuration_reference
+from runner.spec.schema import schema_texts
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTE = "<!-- Written by `make generate` from the code. -->\n\n"
@@ -24,14 +25,14 @@ def main(arguments: list[str]) -> int:
     Returns:
         1 if `--check` found stale files, else 0.
     """
-    stale = [path for path, text in generated().items() if _current(path) != text]
+    stale = {path: text for path, text in generated().items() if _current(path) != text}
     if "--check" in arguments:
         for path in stale:
             sys.stderr.write(f"{path.relative_to(ROOT)} is stale: type `make generate`\n")
         return int(bool(stale))
-    for path in stale:
+    for path, text in stale.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(generated()[path], encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
         sys.stdout.write(f"wrote {path.relative_to(ROOT)}\n")
     return 0
 
@@ -50,7 +51,7 @@ def generated() -> dict[Path, str]:
         "events.md": events_page(),
     }
     return {
-        **{ROOT / "config" / "schema" / f"{name}.schema.json": text for name, text in schemas().items()},
+        **{ROOT / "config" / "schema" / name: text for name, text in schema_texts().items()},
         **{ROOT / "docs" / "reference" / name: NOTE + text for name, text in pages.items()},
         **{ROOT / "tests" / "golden" / "help" / f"{name}.txt": text for name, text in help_texts().items()},
     }

@@ -8,10 +8,13 @@ Formats: Documentation/admin-guide/cgroup-v1 (memory, cpuacct, blkio) and cgroup
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
+import os
 import re
 import secrets
+import subprocess
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -23,6 +26,7 @@ _SLICE = "codegenrunner"
 """Without a dash, as systemd reads `a-b.slice` as a slice within `a.slice`."""
 _OURS = re.compile(rf"{re.escape(_FLAT_PREFIX)}[A-Za-z0-9._-]{{1,200}}|{_SLICE}-[0-9a-f]{{16}}\.slice")
 _NOT_GONE = {errno.EBUSY, errno.ENOTEMPTY, errno.EACCES, errno.EPERM, errno.EROFS}
+_SYSTEMD_PATIENCE = 30.0
 _MICROSECONDS = 1e-6
 _NANOSECONDS = 1e-9
 _FIELDS = ("cpu_seconds", "peak_memory_bytes", "io_read_bytes", "io_write_bytes", "oom_kills")
@@ -125,6 +129,18 @@ def remove_parents(root: Path, parents: Iterable[str]) -> list[str]:
         if folders(root, parent):
             left.append(parent)
     return left
+
+
+def stop_slices(parents: Iterable[str], systemctl: str = "systemctl") -> None:
+    """Have systemd forget slices, where the systemd driver made them and we may; it would keep one unit for each.
+
+    What fails here only costs systemd a little memory: the folders are removed in any case.
+    """
+    slices = [parent for parent in parents if is_ours(parent) and parent.endswith(".slice")]
+    if not slices or os.geteuid() != 0:
+        return
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run([systemctl, "stop", *slices], capture_output=True, check=False, timeout=_SYSTEMD_PATIENCE)
 
 
 def folders(root: Path, parent: str) -> list[Path]:

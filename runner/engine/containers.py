@@ -141,7 +141,6 @@ def container_config(spec: ContainerSpec) -> dict[str, Any]:
         "AttachStderr": False,
         "Healthcheck": {"Test": ["NONE"]},
         "StopSignal": "SIGTERM",
-        "NetworkDisabled": False,
         "HostConfig": _host_config(spec),
     }
 

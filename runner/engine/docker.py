@@ -7,7 +7,7 @@ deadline for everything.
 
 from __future__ import annotations
 
-import errno
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -33,7 +33,9 @@ _DEFAULT_SOCKET = Path("/var/run/docker.sock")
 _POOL = 64
 """Connections kept for use again: runs in parallel, twice, as each may be waited for and followed at once."""
 _INIT_ABSENT = "N/A"
-_MISSING = {errno.ENOENT, errno.ECONNREFUSED}
+_LOCAL = "unix://"
+_GREETING = 10.0
+"""Seconds an engine may take to say which version it is."""
 
 
 class DockerEngine:
@@ -94,7 +96,7 @@ def connect(environment: Mapping[str, str], *, helper_image: str | None = None) 
             except EngineError as error:
                 refusals.append(error)
                 continue
-            yield DockerEngine(api, version, local=place.startswith("unix://"), helper_image=helper_image)
+            yield DockerEngine(api, version, local=place.startswith(_LOCAL), helper_image=helper_image)
             return
     raise next((error for error in refusals if not isinstance(error, _Absent)), refusals[0])
 
@@ -115,8 +117,8 @@ def _places(environment: Mapping[str, str]) -> list[str]:
 
 def _client(place: str, environment: Mapping[str, str]) -> APIClient:
     """Open a session for a place; nothing is sent yet."""
-    settings = docker.utils.kwargs_from_env({**environment, "DOCKER_HOST": place})
     try:
+        settings = docker.utils.kwargs_from_env({**environment, "DOCKER_HOST": place})
         client = APIClient(**settings, version=_dotted(OLDEST_API), max_pool_size=_POOL)
     except (docker.errors.DockerException, ValueError) as error:
         raise EngineError(
@@ -124,17 +126,18 @@ def _client(place: str, environment: Mapping[str, str]) -> APIClient:
             why=str(error),
             hint="set DOCKER_HOST to unix:///path/to/docker.sock or tcp://host:port, or unset it",
         ) from error
-    client.trust_env = not place.startswith("unix://")  # a socket needs no proxy, and looking for one takes time
+    client.trust_env = not place.startswith(_LOCAL)  # a socket needs no proxy, and looking for one takes time
     return client
 
 
 def _greet(client: APIClient, place: str) -> tuple[Api, dict[str, str]]:
     """Ask for the engine's version, and agree on one of the API."""
+    _knock(place)
     api = Api(client, client.base_url, place)
     try:
-        version = api.call("GET", "/version", deadline=10.0)
+        version = api.call("GET", "/version", deadline=_GREETING)
     except Unanswered as error:
-        raise _explain(error, place) from error
+        raise _absent(place, error.why or error.what) from error
     return api.at(_speak(version)), version
 
 
@@ -168,36 +171,34 @@ def _dotted(numbers: tuple[int, ...]) -> str:
     return ".".join(str(number) for number in numbers)
 
 
-def _explain(error: Unanswered, place: str) -> EngineError:
-    """Say what to do about an engine that does not answer."""
-    cause = _os_error(error)
-    if cause is not None and cause.errno in {errno.EACCES, errno.EPERM}:
-        return EngineError(
+def _knock(place: str) -> None:
+    """Connect to a local socket and hang up, for the system's own word on why that fails.
+
+    Raises:
+        EngineError: with what to do about it.
+    """
+    if not place.startswith(_LOCAL):
+        return
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(_GREETING)
+            line.connect(place.removeprefix(_LOCAL))
+    except PermissionError as error:
+        raise EngineError(
             f"this user may not talk to the Docker engine at {place}",
-            why=str(cause),
+            why=str(error),
             hint="join the docker group: `sudo usermod -aG docker $USER`, then log in again (or `newgrp docker`)",
-        )
-    kind = _Absent if cause is not None and cause.errno in _MISSING else EngineError
-    return kind(
+        ) from error
+    except OSError as error:
+        raise _absent(place, str(error)) from error
+
+
+def _absent(place: str, why: str) -> _Absent:
+    return _Absent(
         f"no Docker engine answers at {place}",
-        why=str(cause or error.why or error),
+        why=why,
         hint="`make engine` installs and starts one; if yours is elsewhere, set DOCKER_HOST",
     )
-
-
-def _os_error(error: BaseException | None) -> OSError | None:
-    """Find the operating system's own error below wrapped ones."""
-    seen: set[int] = set()
-    pending: list[object] = [error]
-    while pending:
-        item = pending.pop()
-        if not isinstance(item, BaseException) or id(item) in seen:
-            continue
-        seen.add(id(item))
-        if isinstance(item, OSError) and item.errno is not None:
-            return item
-        pending += [item.__cause__, item.__context__, getattr(item, "reason", None), *item.args]
-    return None
 
 
 def _describe(answer: Mapping[str, Any], version: Mapping[str, str], *, api_version: str, local: bool) -> EngineInfo:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.engine import containers, owner
 from runner.engine.api import Api, label_filter, quote
-from runner.engine.cgroup import CGROUP_ROOT, folders, read_usage, remove_parents, unmeasured
+from runner.engine.cgroup import CGROUP_ROOT, folders, read_usage, remove_parents, stop_slices, unmeasured
 from runner.engine.containers import DockerContainers
 from runner.engine.frames import demultiplex
 from runner.engine.protocol import ContainerSpec, ContainerState, EngineInfo, Mount, Resources, Usage
@@ -74,7 +74,9 @@ class DockerObserver:
         Raises:
             EngineError: if some are still there; `find_stale_parents` finds them later.
         """
-        left = remove_parents(self._root, list(cgroup_parents))
+        parents = list(cgroup_parents)
+        stop_slices(parents)
+        left = remove_parents(self._root, parents)
         image = self._helper_image() if left else None
         if image is not None:
             for start in range(0, len(left), _BATCH):

@@ -44,8 +44,7 @@ def render_readme(record: RunRecord, metrics: MetricsReport) -> str:
         f"- digest `{run.digest or 'none'}`",
         f"- image `{run.image.tag}` (`{run.image.id or 'none'}`)",
         f"- started {record.started_at}, finished {record.finished_at or _DASH}",
-        f"- {record.host.operating_system}, engine {record.host.engine_version}, cgroup {record.host.cgroup}, "
-        f"runner {record.host.runner_version}",
+        _host(record),
         "",
         *_steps(record, metrics),
         *_numbers(metrics),
@@ -54,6 +53,12 @@ def render_readme(record: RunRecord, metrics: MetricsReport) -> str:
         *_commands(record),
     ]
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _host(record: RunRecord) -> str:
+    host = record.host
+    engine = f"engine {host.engine_version}, cgroup {host.cgroup}"
+    return f"- {_text(host.operating_system)}, {engine}, runner {host.runner_version}"
 
 
 def _model(record: RunRecord) -> list[str]:

@@ -22,7 +22,9 @@ class Metered:
     @property
     def error(self) -> str:
         """Return why the model could not answer, when that is not the framework's doing."""
-        return self.totals.last_error if self.totals is not None else ""
+        if self.totals is None or self.totals.last_error_fault == "framework":
+            return ""
+        return self.totals.last_error
 
 
 @contextlib.contextmanager
@@ -30,7 +32,7 @@ def model_session(context: Context, run: Run, step: PlannedStep, attempt: int) -
     """Open a session for one attempt, if its framework has a way out, and meter it until the block ends.
 
     Raises:
-        EngineError: if the gateway cannot open a session.
+        GatewayError: if the gateway cannot open a session.
     """
     metered = Metered()
     if context.gateway is None or run.model is None:

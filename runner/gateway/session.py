@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from runner.errors import ExitCode, RunnerError
 from runner.names import GATEWAY_PORT
 from runner.spec.models import Model
+
+
+class GatewayError(RunnerError):
+    """The gateway cannot be started, has died, or refuses a session."""
+
+    exit_code = ExitCode.BROKEN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +48,9 @@ class Totals:
     unmetered_calls: int
     """Calls whose provider stated no usage."""
     last_error: str
-    """Last error given to the framework, like `scripted answers exhausted ...`; empty if none."""
+    """Last error given to the framework, like `scripted answers exhausted ...`; empty if a call after it succeeded."""
+    last_error_fault: str = ""
+    """Whose doing that error is: `framework` (the request could not be served by anyone), `provider` or `runner`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from runner.spec.complaints import Complaint, choose_from
-from runner.spec.limits import absurd_limits
 from runner.spec.loaded import Loaded
 from runner.spec.located import Located
 from runner.spec.models import Experiment, Framework, Scenario
@@ -18,7 +17,6 @@ _ARGUMENT_LIMIT = 128 * 1024 - 1
 
 def check_experiment(value: Experiment, located: Located, plain: Experiment) -> Iterator[Complaint]:
     """Yield what is wrong with an experiment; `plain` is what its file says without environment and flags."""
-    yield from absurd_limits(value.limits, located, ("limits",))
     for key, names in (("frameworks", plain.frameworks), ("scenarios", plain.scenarios)):
         for number, name in enumerate(names):
             if name in names[:number]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +11,7 @@ from typing import TypeVar
 from runner.errors import ConfigError
 from runner.spec.checks import check_arguments, check_experiment, check_models, check_output
 from runner.spec.complaints import Complaint, SpecError, choose_from, complaints_of, raise_if_any
-from runner.spec.limits import absurd_limits, unlikely_limits
+from runner.spec.limits import unlikely_limits
 from runner.spec.loaded import Loaded, sources_of
 from runner.spec.located import Located
 from runner.spec.models import Experiment, Framework, Model, Scenario
@@ -60,7 +60,7 @@ def load_experiment(
     changed = apply_overrides(located, overrides, environment)
     value = validate(changed, Experiment)
     raise_if_any([*check_experiment(value, changed, plain), *check_output(value, changed, project)])
-    notes = tuple(unlikely_limits(value.limits, changed.where(("limits",))))
+    notes = tuple(unlikely_limits(value.limits, changed))
     return Loaded(value=value, file=located.path, sources=sources_of(value, changed), located=changed, notes=notes)
 
 
@@ -106,12 +106,7 @@ def load_framework(project: Project, name: str, *, named_at: str = "") -> Loaded
     file = project.images / name / _RECIPE
     located = load_yaml(file, root=project.root)
     framework = validate(located, Framework)
-    raise_if_any(
-        [
-            *check_recipe(framework, located, file.parent),
-            *absurd_limits(framework.limits, located, ("limits",)),
-        ]
-    )
+    raise_if_any(list(check_recipe(framework, located, file.parent)))
     return Loaded(value=framework, file=file, sources=sources_of(framework, located), located=located)
 
 
@@ -125,7 +120,7 @@ def load_all(project: Project, reference: str | None, overrides: Overrides, envi
     complaints: list[Complaint] = []
     frameworks = _gather(experiment, "frameworks", load_framework, project, complaints)
     scenarios = _gather(experiment, "scenarios", load_scenario, project, complaints)
-    answers, missing = _find_answers(project, experiment, frameworks)
+    answers, missing = _find_answers(project, experiment, frameworks, scenarios)
     complaints += [*check_models(experiment, frameworks), *missing, *check_arguments(frameworks, scenarios)]
     raise_if_any(complaints)
     return Inputs(
@@ -206,14 +201,17 @@ def _gather(
 
 
 def _find_answers(
-    project: Project, experiment: Loaded[Experiment], frameworks: Mapping[str, Loaded[Framework]]
+    project: Project,
+    experiment: Loaded[Experiment],
+    frameworks: Mapping[str, Loaded[Framework]],
+    scenarios: Iterable[str],
 ) -> tuple[dict[tuple[str, str], Path], list[Complaint]]:
     """Return the answers of each selected cell that talks to a scripted model, and a complaint for each without."""
     model, found, missing = experiment.value.model, {}, []
     if model is None or model.provider != "scripted":
         return {}, []
     for name, framework in frameworks.items():
-        for scenario in experiment.value.scenarios if framework.value.network == "gateway" else ():
+        for scenario in scenarios if framework.value.network == "gateway" else ():
             if not is_selected(experiment.value, name, scenario):
                 continue
             file = answers_file(project, model, name, scenario)

@@ -15,6 +15,11 @@ from runner.spec.units import Bytes, Number, Seconds, Whole
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 """Lower-case letters, digits, dots, dashes and underscores: safe in a path, a tag and a container name."""
 
+LARGEST = 1024**5
+"""No size of a limit may exceed this, bytes: more is a slip of the pen."""
+LONGEST = 365 * 86400
+"""No duration of a limit may exceed this, seconds."""
+
 
 class Spec(BaseModel):
     """Base settings of every user-written model: frozen, unknown keys refused."""
@@ -25,30 +30,39 @@ class Spec(BaseModel):
 class Limits(Spec):
     """Limits of each step's container; every one is enforced by the engine, the kernel or the entry shim."""
 
-    step_timeout: Seconds = Field(600.0, gt=0, description="Wall time of one step, after which it ends as timed_out.")
-    run_timeout: Seconds = Field(7200.0, gt=0, description="Wall time of all steps of a run together.")
-    grace: Seconds = Field(5.0, ge=0, description="Time between the polite signal and the kill when a step must end.")
+    step_timeout: Seconds = Field(
+        600.0, gt=0, le=LONGEST, description="Wall time of one step, after which it ends as timed_out."
+    )
+    run_timeout: Seconds = Field(7200.0, gt=0, le=LONGEST, description="Wall time of all steps of a run together.")
+    grace: Seconds = Field(
+        5.0, ge=0, le=LONGEST, description="Time between the polite signal and the kill when a step must end."
+    )
     cpus: Number = Field(1.0, gt=0, le=1024, description="CPU cores a step may use.")
-    memory: Bytes = Field(2 * 1024**3, ge=16 * 1024**2, description="Memory a step may use, page cache included.")
-    swap: Bytes = Field(0, ge=0, description="Swap a step may use on top of its memory.")
+    memory: Bytes = Field(
+        2 * 1024**3, ge=16 * 1024**2, le=LARGEST, description="Memory a step may use, page cache included."
+    )
+    swap: Bytes = Field(0, ge=0, le=LARGEST, description="Swap a step may use on top of its memory.")
     pids: Whole = Field(512, ge=8, le=4_194_304, description="Processes and threads a step may have at once.")
-    tmp: Bytes = Field(256 * 1024**2, ge=1024**2, description="Size of the step's /tmp, held in memory.")
-    shm: Bytes = Field(64 * 1024**2, ge=1024**2, description="Size of the step's /dev/shm, held in memory.")
+    tmp: Bytes = Field(256 * 1024**2, ge=1024**2, le=LARGEST, description="Size of the step's /tmp, held in memory.")
+    shm: Bytes = Field(64 * 1024**2, ge=1024**2, le=LARGEST, description="Size of the step's /dev/shm, held in memory.")
     log: Bytes = Field(
-        16 * 1024**2, ge=4096, description="Kept output of one step per stream; what is beyond is dropped and counted."
+        16 * 1024**2,
+        ge=4096,
+        le=LARGEST,
+        description="Kept output of one step per stream; what is beyond is dropped and counted.",
     )
 
 
 class LimitsPatch(Spec):
     """Limits that replace the experiment's for one framework or one step; what is absent stays."""
 
-    step_timeout: Seconds | None = Field(None, gt=0, description="Replaces limits.step_timeout.")
+    step_timeout: Seconds | None = Field(None, gt=0, le=LONGEST, description="Replaces limits.step_timeout.")
     cpus: Number | None = Field(None, gt=0, le=1024, description="Replaces limits.cpus.")
-    memory: Bytes | None = Field(None, ge=16 * 1024**2, description="Replaces limits.memory.")
-    swap: Bytes | None = Field(None, ge=0, description="Replaces limits.swap.")
+    memory: Bytes | None = Field(None, ge=16 * 1024**2, le=LARGEST, description="Replaces limits.memory.")
+    swap: Bytes | None = Field(None, ge=0, le=LARGEST, description="Replaces limits.swap.")
     pids: Whole | None = Field(None, ge=8, le=4_194_304, description="Replaces limits.pids.")
-    tmp: Bytes | None = Field(None, ge=1024**2, description="Replaces limits.tmp.")
-    log: Bytes | None = Field(None, ge=4096, description="Replaces limits.log.")
+    tmp: Bytes | None = Field(None, ge=1024**2, le=LARGEST, description="Replaces limits.tmp.")
+    log: Bytes | None = Field(None, ge=4096, le=LARGEST, description="Replaces limits.log.")
 
 
 class Model(Spec):
@@ -173,7 +187,7 @@ class SmokeTest(Spec):
     """A command that must succeed in a finished image before it is used."""
 
     command: tuple[str, ...] = Field(min_length=1, description="Program and arguments.")
-    timeout: Seconds = Field(60.0, gt=0, description="Wall time it may take.")
+    timeout: Seconds = Field(60.0, gt=0, le=LONGEST, description="Wall time it may take.")
 
 
 class Framework(Spec):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from runner.errors import ConfigError
 from runner.spec.complaints import Complaint
-from runner.spec.limits import absurd_limits
 from runner.spec.located import KeyPath, Located
 from runner.spec.models import Scenario, Step
 from runner.spec.recipes import leaves_folder
@@ -16,7 +15,7 @@ _MAX_BYTES = 1024**2
 
 
 def check_steps(scenario: Scenario, located: Located) -> Iterator[Complaint]:
-    """Yield what is wrong with a scenario's name, step ids and limits.
+    """Yield what is wrong with a scenario's name, step ids.
 
     Args:
         scenario: the scenario.
@@ -28,7 +27,6 @@ def check_steps(scenario: Scenario, located: Located) -> Iterator[Complaint]:
         yield Complaint(what=what, where=located.where(("name",)), hint=f"write: name: {stem}")
     first: dict[str, int] = {}
     for number, step in enumerate(scenario.steps):
-        yield from absurd_limits(step.limits, located, ("steps", number, "limits"))
         if step.id in first:
             yield Complaint(
                 what=f"the step id `{step.id}` stands here again",

@@ -94,7 +94,12 @@ def _table(head: str, rows: list[str]) -> Iterator[str]:
 
 
 def _row(name: str, info: FieldInfo) -> str:
-    return f"`{name}` | {_type(annotation_of(info))} | {_default(info)} | {info.description}"
+    return f"`{name}` | {_type(annotation_of(info))} | {_default(info)} | {_cell(info.description or '')}"
+
+
+def _cell(text: str) -> str:
+    """Return text for a cell of a Markdown table, in which angle brackets and bars mean something else."""
+    return text.replace("<", "&lt;").replace("|", "\\|")
 
 
 def _type(annotation: object) -> str:
@@ -107,7 +112,7 @@ def _type(annotation: object) -> str:
     elif origin is dict:
         words = "mapping of text to text"
     elif origin is tuple:
-        words = f"list of {_type(arguments[0])}"
+        words = f"list of {_type(arguments[0])}s"
     elif origin is Annotated:
         words = _type(arguments[0])
     elif arguments:

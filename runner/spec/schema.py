@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from runner.spec.models import Experiment, Framework, Scenario
+from runner.spec.validate import models_within
 
 DOCUMENTS: Mapping[str, type[BaseModel]] = {"experiment": Experiment, "scenario": Scenario, "framework": Framework}
 """Kinds of file that a user writes, and the model of each."""
+
+_BOUNDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
 
 
 def schema_texts() -> dict[str, str]:
@@ -21,14 +25,34 @@ def schema_texts() -> dict[str, str]:
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
-    plain = _without_titles(model.model_json_schema(mode="validation"))
+    plain = _tidy(model.model_json_schema(mode="validation"))
+    for one in (model, *models_within(model)):
+        definition = plain if one is model else plain["$defs"][one.__name__]
+        for name, info in one.model_fields.items():
+            definition["properties"][name] |= _bounds(info)
     return {"$schema": GenerateJsonSchema.schema_dialect, **plain}
 
 
-def _without_titles(schema: Any) -> Any:
-    """Return a schema without its titles, which only repeat the keys; a property called title is no text and stays."""
+def _bounds(info: FieldInfo) -> dict[str, float]:
+    """Return a field's bounds; beside `anyOf` they judge numbers only, as they should."""
+    return {
+        keyword: getattr(item, name)
+        for item in info.metadata
+        for name, keyword in _BOUNDS.items()
+        if hasattr(item, name)
+    }
+
+
+def _tidy(schema: Any) -> Any:
+    """Return a schema without what the dialect does not need or know.
+
+    Titles only repeat the keys; a property called title is no text and stays. Bounds behind a validator of ours are
+    lost by pydantic, or come under their Python names: `_bounds` puts them where they belong.
+    """
     if isinstance(schema, dict):
         return {
-            key: _without_titles(value) for key, value in schema.items() if key != "title" or not isinstance(value, str)
+            key: _tidy(value)
+            for key, value in schema.items()
+            if key not in _BOUNDS and (key != "title" or not isinstance(value, str))
         }
-    return [_without_titles(item) for item in schema] if isinstance(schema, list) else schema
+    return [_tidy(item) for item in schema] if isinstance(schema, list) else schema

@@ -67,12 +67,12 @@ def validate(located: Located, model: type[M]) -> M:
 def _complaint(located: Located, model: type[BaseModel], detail: ErrorDetails) -> Complaint:
     kind, context = detail["type"], detail.get("ctx", {})
     path = _real_path(located, detail["loc"], model)
-    key = ".".join(str(part + 1) if isinstance(part, int) else part for part in path)
+    key = _dotted(path)
     before = f"{key}: " if key else ""
     where = located.where(path)
     if kind == "extra_forbidden":
         known = [name for one in _models_at(model, detail["loc"][:-1]) for name in one.model_fields]
-        holder = ".".join(str(part) for part in path[:-1])
+        holder = _dotted(path[:-1])
         what = f"unknown key `{path[-1]}`" + (f" in {holder}" if holder else "")
         return Complaint(what=what, where=where, hint=choose_from(str(path[-1]), known))
     if kind == "missing":
@@ -88,8 +88,10 @@ def _complaint(located: Located, model: type[BaseModel], detail: ErrorDetails) -
 
 def _sentence(kind: str, context: Mapping[str, Any], value: str, show: Callable[[float], str]) -> tuple[str, str]:
     if kind in _WANTED:
-        quote = "write it in quotes" if kind == "string_type" and value != "nothing" else ""
-        return f"{value} is not {_WANTED[kind]}", quote
+        hint = (
+            "write it in quotes" if kind == "string_type" else f"write [{value[1:-1]}]" if kind == "tuple_type" else ""
+        )
+        return f"{value} is not {_WANTED[kind]}", hint if value.startswith("`") else ""
     if kind in _BOUNDS:
         name, size, words = _BOUNDS[kind]
         return f"{value} is {size}; it must be {words} {show(context[name])}", ""
@@ -109,6 +111,10 @@ def _sentence(kind: str, context: Mapping[str, Any], value: str, show: Callable[
 _KNOWN = {*_WANTED, *_BOUNDS, "literal_error", "string_pattern_mismatch", "string_too_short", "too_short"}
 
 
+def _dotted(path: KeyPath) -> str:
+    return ".".join(str(part + 1) if isinstance(part, int) else part for part in path)
+
+
 def _as_written(located: Located, path: KeyPath) -> str:
     """Return a value for a message: as it stands in the file, shortened, or in words if it is no scalar."""
     value = located.at(path)
@@ -125,7 +131,7 @@ def _as_written(located: Located, path: KeyPath) -> str:
 
 def _real_path(located: Located, loc: tuple[int | str, ...], model: type[BaseModel]) -> KeyPath:
     """Return the keys in the file for pydantic's location, which also names union members and `[key]`."""
-    names = {one.__name__ for one in _family(model)}
+    names = {one.__name__ for one in models_within(model)}
     path: KeyPath = ()
     for part in loc:
         if part == "[key]" or (part in names and not located.holds((*path, part))):
@@ -134,13 +140,16 @@ def _real_path(located: Located, loc: tuple[int | str, ...], model: type[BaseMod
     return path
 
 
-def _family(model: type[BaseModel], seen: frozenset[type[BaseModel]] = frozenset()) -> Iterator[type[BaseModel]]:
-    if model in seen:
-        return
-    yield model
-    for info in model.model_fields.values():
-        for inner in _models_in(info.annotation):
-            yield from _family(inner, seen | {model})
+def models_within(model: type[BaseModel]) -> set[type[BaseModel]]:
+    """Return every model that a model's fields mention, at any depth."""
+    found: set[type[BaseModel]] = set()
+    waiting = [model]
+    while waiting:
+        for info in waiting.pop().model_fields.values():
+            new = set(_models_in(info.annotation)) - found
+            found |= new
+            waiting += new
+    return found
 
 
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:

@@ -24,7 +24,8 @@ _MAX_BYTES = 32 * 1024**2
 _MAX_VALUES = 500_000
 """A file may not unfold into more values than this: aliases of aliases grow exponentially."""
 _MAX_DEPTH = 50
-_MERGE = "tag:yaml.org,2002:merge"
+_CORE = "tag:yaml.org,2002:"
+_MERGE = f"{_CORE}merge"
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Complement of c-printable, YAML 1.2.2, production 1."""
 
@@ -56,11 +57,11 @@ class _BlockDumper(_Dumper):  # type: ignore[misc]  # as above
 
 def _represent_text(dumper: Any, text: str) -> Any:
     style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+    return dumper.represent_scalar(f"{_CORE}str", text, style=style)
 
 
 for _name, _pattern, _first in _PLAIN:
-    _CoreLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"(?:{_pattern.pattern})$"), _first)
+    _CoreLoader.add_implicit_resolver(f"{_CORE}{_name}", re.compile(rf"(?:{_pattern.pattern})$"), _first)
 _BlockDumper.add_representer(str, _represent_text)
 
 
@@ -149,6 +150,8 @@ def _broken(error: yaml.MarkedYAMLError, text: str, shown: str) -> ConfigError:
         what, hint = "a tab indents this line", "indent with spaces"
     else:
         context = f" {error.context}" if error.context else ""
+        if error.context_mark and error.context_mark.line + 1 < number:
+            context += f" that begins in line {error.context_mark.line + 1}"
         what, hint = f"broken YAML{context}: {error.problem}", "look at this line and the one above it"
     why = f"the line is: {line.strip()}" if line.strip() else "the file ends here" if number >= len(lines) else ""
     return ConfigError(what, where=f"{shown}:{number}", why=why, hint=hint)
@@ -174,12 +177,17 @@ class _Walk:
         self.lines[path] = line
         if len(self.lines) > _MAX_VALUES or len(path) > _MAX_DEPTH:
             raise self.too_much(node)
-        if isinstance(node, yaml.MappingNode):
+        kind = node.tag.removeprefix(_CORE)
+        if isinstance(node, yaml.MappingNode) and kind == "map":
             return self.mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
+        if isinstance(node, yaml.SequenceNode) and kind == "seq":
             return [self.value(item, (*path, i), item.start_mark.line + 1) for i, item in enumerate(node.value)]
+        if not isinstance(node, yaml.ScalarNode) or not _fits(kind, node.value):
+            hint = "write a plain value"
+            self.complain(node.start_mark.line + 1, f"the tag {node.tag} does not stand for this", hint=hint)
+            return None
         self.texts[path] = node.value
-        return self.scalar(node)
+        return _scalar(kind, node.value)
 
     def too_much(self, node: yaml.Node) -> ConfigError:
         return ConfigError(
@@ -226,23 +234,24 @@ class _Walk:
             elif key.tag != _MERGE:
                 yield key, value
 
-    def scalar(self, node: yaml.Node) -> object:
-        text = str(node.value)
-        value: object = text
-        match node.tag.removeprefix("tag:yaml.org,2002:"):
-            case "null":
-                value = None
-            case "bool":
-                value = text.lower() == "true"
-            case "int":
-                value = int(text) if len(text) < _MAX_DIGITS else text
-            case "float":
-                value = float(text)
-            case "str":
-                pass
-            case _:
-                self.complain(node.start_mark.line + 1, f"the tag {node.tag} is not known", hint="write a plain value")
-        return value
-
     def complain(self, line: int, what: str, *, why: str = "", hint: str = "") -> None:
         self.complaints.append(Complaint(what=what, where=f"{self.shown}:{line}", why=why, hint=hint))
+
+
+def _fits(kind: str, text: str) -> bool:
+    """Tell whether a scalar's tag is one of ours, and its text of that kind: a tag can be written by hand."""
+    return kind == "str" or any(kind == name and pattern.fullmatch(text) for name, pattern, _ in _PLAIN)
+
+
+def _scalar(kind: str, text: str) -> object:
+    match kind:
+        case "null":
+            return None
+        case "bool":
+            return text.lower() == "true"
+        case "int" if len(text) < _MAX_DIGITS:
+            return int(text)
+        case "float":
+            return float(text)
+        case _:
+            return text

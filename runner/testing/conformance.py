@@ -5,112 +5,14 @@ A new engine passes all of `CHECKS`, or it is not one. Give a check a `Lab`, mad
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 
-from runner.engine.cgroup import parent_name
-from runner.engine.protocol import ContainerSpec, ContainerState, Engine, Mount, NotFound, Resources
+from runner.engine.protocol import Mount, NotFound
 from runner.errors import EngineError
-from runner.testing.deeds import DEEDS, LONG_LINE, MIB
-
-LABEL = "org.codegen-runner.conformance"
-_PATIENCE = 60.0
-"""Seconds any container of the suite may take, on a busy machine."""
-_LIMITS = Resources(cpus=1.0, memory=512 * MIB, swap=0, pids=64, tmp=MIB, shm=MIB, log=8 * MIB)
-
-
-@dataclass(kw_only=True)
-class Lab:
-    """An engine under examination, and what a check made in it."""
-
-    engine: Engine
-    image: str
-    """Id of an image with `sh`, coreutils and `python3`."""
-    folder: Path
-    """Empty folder on the engine's host."""
-    user: str
-    """`uid:gid` that may write into `folder`."""
-    made: list[str] = field(default_factory=list)
-    parents: list[str] = field(default_factory=list)
-    tag: str = field(default_factory=lambda: secrets.token_hex(4))
-
-    def spec(self, deed: str) -> ContainerSpec:
-        """Return a container that performs a deed, in a parent cgroup where there can be one."""
-        name = f"cgr-conformance-{self.tag}-{len(self.made):02d}"
-        parent = parent_name(self.engine.info(), name)
-        return ContainerSpec(
-            name=name,
-            image=self.image,
-            argv=DEEDS[deed].argv,
-            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "RUNNER_GIVEN": "a b=c"},
-            user=self.user,
-            workdir="/",
-            mounts=(),
-            resources=_LIMITS,
-            labels={LABEL: self.tag, f"{LABEL}.deed": deed},
-            cgroup_parent=parent,
-        )
-
-    def start(self, deed: str, **changes: object) -> str:
-        """Create and start a container that performs a deed; return its id."""
-        spec = replace(self.spec(deed), **changes)  # type: ignore[arg-type]  # fields of the spec
-        container = self.create(spec)
-        self.engine.containers.start(container)
-        return container
-
-    def create(self, spec: ContainerSpec) -> str:
-        container = self.engine.containers.create(spec)
-        self.made.append(container)
-        self.parents += [spec.cgroup_parent] if spec.cgroup_parent else []
-        return container
-
-    def finish(self, container: str) -> ContainerState:
-        """Wait for the end of a container."""
-        state = self.engine.containers.wait(container, _PATIENCE)
-        if state is None:
-            raise AssertionError(f"container {container[:12]} did not end within {_PATIENCE:g} s")
-        return state
-
-    def perform(self, deed: str, **changes: object) -> tuple[ContainerState, dict[str, bytes]]:
-        """Carry a deed out to its end; return the final state and what was written."""
-        container = self.start(deed, **changes)
-        return self.finish(container), self.output(container)
-
-    def output(self, container: str) -> dict[str, bytes]:
-        """Return what a container wrote, by stream."""
-        written = {"stdout": b"", "stderr": b""}
-        for stream, chunk in self.engine.observer.logs(container):
-            written[stream] += chunk
-        return written
-
-    def until_ready(self, container: str) -> None:
-        """Follow a container's output until it has said that it is ready."""
-        for _, chunk in self.engine.observer.logs(container, follow=True):
-            if b"ready" in chunk:
-                return
-        raise AssertionError(f"container {container[:12]} ended before it was ready")
-
-
-@contextmanager
-def laboratory(engine: Engine, image: str, folder: Path, user: str) -> Iterator[Lab]:
-    """Lend a lab, and remove whatever a check leaves in it."""
-    lab = Lab(engine=engine, image=image, folder=folder, user=user)
-    try:
-        yield lab
-    finally:
-        for container in lab.made:
-            engine.containers.remove(container)
-        engine.observer.release(lab.parents)
-
-
-def expect(seen: object, wanted: object, what: str) -> None:
-    """Raise AssertionError unless what was seen is what is wanted."""
-    if seen != wanted:
-        raise AssertionError(f"{what}: {seen!r} instead of {wanted!r}")
+from runner.testing.deeds import LONG_LINE, MIB
+from runner.testing.lab import LABEL, LIMITS, PATIENCE, Lab, expect
 
 
 def exit_code_is_a_value(lab: Lab) -> None:
@@ -119,7 +21,7 @@ def exit_code_is_a_value(lab: Lab) -> None:
     expect((state.status, state.exit_code, state.oom_killed), ("exited", 3, False), "state")
     expect(state.started_at is not None and state.finished_at is not None, True, "times known")
     expect((state.started_at or 0) <= (state.finished_at or 0), True, "end after start")
-    expect(abs((state.finished_at or 0) - time.time()) < _PATIENCE, True, "end about now")
+    expect(abs((state.finished_at or 0) - time.time()) < PATIENCE, True, "end about now")
 
 
 def created_is_not_exited(lab: Lab) -> None:
@@ -174,13 +76,13 @@ def logs_of_a_missing_container_are_an_error(lab: Lab) -> None:
 
 def memory_is_limited_and_told(lab: Lab) -> None:
     """A program that wants more memory than it may have is killed, and the engine says why."""
-    state, _ = lab.perform("eat", resources=replace(_LIMITS, memory=64 * MIB))
+    state, _ = lab.perform("eat", resources=replace(LIMITS, memory=64 * MIB))
     expect((state.exit_code, state.oom_killed), (137, True), "exit and reason")
 
 
 def processes_are_limited(lab: Lab) -> None:
     """A program that forks without end is stopped by its limit, and everything it started ends with it."""
-    state, written = lab.perform("fork", resources=replace(_LIMITS, pids=32))
+    state, written = lab.perform("fork", resources=replace(LIMITS, pids=32))
     expect(state.exit_code, 0, "exit code")
     expect(20 <= int(written["stdout"]) < 32, True, f"processes started ({written['stdout']!r}) within the limit")  # noqa: PLR2004  the limit above
 
@@ -340,7 +242,7 @@ def use_is_exact_after_the_end(lab: Lab) -> None:
     usage = lab.engine.observer.usage(container, spec.cgroup_parent)
     cpu, peak = usage.cpu_seconds or 0.0, usage.peak_memory_bytes or 0
     expect(1.0 <= cpu < 5, True, f"CPU seconds ({cpu})")  # noqa: PLR2004  1.2 s and the interpreter's start
-    expect(200 * MIB <= peak <= _LIMITS.memory, True, f"peak memory ({peak})")
+    expect(200 * MIB <= peak <= LIMITS.memory, True, f"peak memory ({peak})")
     expect((usage.sources["cpu_seconds"], usage.sources["peak_memory_bytes"]), ("cgroup", "cgroup"), "sources")
 
 

@@ -32,6 +32,11 @@ def hang() -> None:
     time.sleep(3600)
 
 
+def slow() -> None:
+    write()
+    time.sleep(1.5)
+
+
 def stubborn() -> None:
     """Fork children that ignore SIGTERM and leave the session, then ignore it too."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

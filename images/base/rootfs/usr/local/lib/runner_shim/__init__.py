@@ -1,0 +1,1 @@
+"""Parts of the entry shim; every step pays for what they import, so it is little."""

@@ -1,0 +1,86 @@
+"""Perform one step with Spec Kit: its four commands in order, each carried out by mini-swe-agent.
+
+`specify init` puts Spec Kit's scripts, templates and commands into the workspace on the run's first step. A command is
+a Markdown file that a coding agent gets as its task, with `$ARGUMENTS` replaced by what the user typed after the
+command's name (Spec Kit's "generic" integration). Every command of a step gets the step's prompt, as in Spec Kit's own
+bundled workflow. A later step is the next feature on the same workspace.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mini_agent import Phase, run_agent, write_result
+
+STEP = Path("/in/step.json")
+PROMPT = Path("/in/prompt.txt")
+OUT = Path("/out")
+PROJECT = Path(".specify")
+COMMANDS = PROJECT / "commands"
+PHASES = ("specify", "plan", "tasks", "implement")
+INIT = (
+    *("specify", "init", "--here", "--force", "--non-interactive", "--ignore-agent-tools", "--script", "sh"),
+    *("--integration", "generic", f"--integration-options=--commands-dir {COMMANDS}/"),
+)
+FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+UNATTENDED = """
+## This session
+
+You carry out the command above and nothing else; the other commands of the workflow follow in sessions of their own.
+The project is in the current directory. Nobody can answer a question: where the command tells you to ask the user or to
+wait, decide yourself as a careful engineer would, and write the decision down where it belongs.
+"""
+
+
+def main() -> int:
+    """Carry out the phases until one fails; return the step's exit code."""
+    step = json.loads(STEP.read_text(encoding="utf-8"))
+    prompt = PROMPT.read_text(encoding="utf-8")
+    phases: list[Phase] = []
+    for name in PHASES if COMMANDS.is_dir() else ("init", *PHASES):
+        write_result(OUT / "result.json", f"phase {name} has not ended", phases)
+        print(f"adapter: phase {name}", flush=True)
+        phase = set_up() if name == "init" else carry_out(name, prompt, step["seed"])
+        phases.append(phase)
+        if phase.exit_code:
+            return report(phases, f"phase {name} failed: {phase.detail}", phase.exit_code)
+    return report(phases, "every phase has ended well", 0)
+
+
+def report(phases: list[Phase], message: str, code: int) -> int:
+    """Write the final result.json, say why the step fails if it does, and pass the exit code on."""
+    write_result(OUT / "result.json", message, phases)
+    if code:
+        print(f"adapter: {message}", file=sys.stderr)
+    return code
+
+
+def set_up() -> Phase:
+    """Put Spec Kit's files into the workspace, from the package alone."""
+    started = time.monotonic()
+    code = subprocess.run(INIT, stdin=subprocess.DEVNULL, check=False).returncode
+    return Phase(name="init", seconds=round(time.monotonic() - started, 3), exit_code=code, detail="specify init")
+
+
+def carry_out(name: str, prompt: str, seed: int) -> Phase:
+    """Give the agent one of the commands that Spec Kit installed in the workspace."""
+    file = COMMANDS / f"speckit.{name}.md"
+    try:
+        command = file.read_text(encoding="utf-8")
+    except OSError as error:
+        return Phase(name=name, seconds=None, exit_code=1, detail=f"no command {file}: {error.strerror}")
+    return run_agent(name, as_task(command, prompt), seed=seed, folder=OUT / "phases")
+
+
+def as_task(command: str, prompt: str) -> str:
+    """Fill a command's text in for the agent: without its front matter, which is for the host's menus."""
+    return FRONT_MATTER.sub("", command, count=1).replace("$ARGUMENTS", prompt.strip()) + UNATTENDED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

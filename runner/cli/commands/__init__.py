@@ -1,0 +1,17 @@
+"""Commands, one module each: `EXAMPLES`, `add_arguments(parser)` and `run(args, console) -> int`."""
+
+from __future__ import annotations
+
+COMMANDS = {
+    "go": "carry out an experiment: what is unfinished runs, what is done is not repeated",
+    "plan": "show what `go` would run, and where each value comes from",
+    "images": "lock, fetch, build, list or check the images of frameworks",
+    "runs": "list runs and their outcomes",
+    "show": "show one run: its steps, numbers, attempts, and where its evidence is",
+    "logs": "print what a run's step wrote, while it runs too",
+    "doctor": "check the engine, the machine and the settings, and say what to do",
+    "clean": "show what can go, and remove it with --yes; only ever ours",
+    "new": "write a commented experiment that runs as it is",
+    "ledger": "check the ledger against the run directories, or rebuild it",
+}
+"""Name -> summary, in the order of the help. Kept apart from the modules so that `--help` imports none of them."""

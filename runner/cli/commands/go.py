@@ -1,0 +1,44 @@
+"""Carry out an experiment."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from runner.cli.console import Console
+from runner.cli.selection import add_selection
+
+EXAMPLES = """
+runner go                                        the default experiment; again: only what is not done
+runner go --model openai/gpt-4o-mini             with a real model; the key is in OPENAI_API_KEY
+runner go pilot --framework ghspec --scenario hello --repetitions 5
+runner go --dry-run                              show the plan; needs no engine
+runner go --fresh                                do everything anew and keep the old runs aside
+runner go --json > results.json
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add what to carry out and how."""
+    add_selection(parser)
+    parser.add_argument("--fresh", action="store_true", help="carry out everything anew; the old runs are kept aside")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan and stop; same as `runner plan`")
+    parser.add_argument("--json", action="store_true", help="print the results as one JSON document")
+
+
+def run(args: Namespace, console: Console) -> int:
+    """Load, plan, execute, record, report."""
+    from runner.cli.commands.plan import show_plan
+    from runner.cli.experiment import conclude, decide_runs, open_session, perform, prepare_images
+    from runner.cli.planning import plan_runs, read_inputs
+    from runner.cli.workplace import open_workplace
+
+    workplace = open_workplace(args)
+    inputs = read_inputs(workplace, args)
+    if args.dry_run:
+        return show_plan(args, console, workplace, inputs)
+    with open_session(args, console, workplace, inputs) as session:
+        images = prepare_images(session)
+        runs = plan_runs(inputs, images.references, session.info.platform)
+        todo = decide_runs(session, runs)
+        perform(session, images, todo)
+        return conclude(session, runs, images)

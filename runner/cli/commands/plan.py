@@ -1,0 +1,81 @@
+"""Show what `go` would run."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from runner.cli.console import Console
+from runner.cli.selection import add_selection
+from runner.errors import ExitCode
+
+if TYPE_CHECKING:
+    from runner.cli.workplace import Workplace
+    from runner.spec.load import Inputs
+
+EXAMPLES = """
+runner plan
+runner plan --framework ghspec --repetitions 5
+runner plan --explain            where each value comes from
+runner plan --json | less        every run, with its digest and why it runs or not
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add what to plan and how to show it."""
+    add_selection(parser)
+    parser.add_argument("--fresh", action="store_true", help="plan as `go --fresh` would")
+    parser.add_argument("--explain", action="store_true", help="show each value and where it comes from instead")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(args: Namespace, console: Console) -> int:
+    """Plan without an engine and show it."""
+    from runner.cli.planning import read_inputs
+    from runner.cli.workplace import open_workplace
+
+    workplace = open_workplace(args)
+    inputs = read_inputs(workplace, args)
+    if args.explain:
+        return explain(args, console, inputs)
+    return show_plan(args, console, workplace, inputs)
+
+
+def explain(args: Namespace, console: Console, inputs: Inputs) -> int:
+    """Show every value of the experiment, its scenarios and its frameworks with its source."""
+    from runner.report.explain_tables import explain_tables, explain_values
+
+    if args.json:
+        console.json(explain_values(inputs))
+    else:
+        for table in explain_tables(inputs):
+            console.table(table)
+            console.result()
+    return ExitCode.PASSED
+
+
+def show_plan(args: Namespace, console: Console, workplace: Workplace, inputs: Inputs) -> int:
+    """Show each run and what would happen to it, as far as can be told without an engine."""
+    from runner.cli.planning import dry_plan
+    from runner.gateway.labels import model_label
+    from runner.report.plan_tables import plan_table, plan_values
+
+    dry = dry_plan(workplace, inputs, fresh=args.fresh)
+    decisions = dry.decisions
+    model = inputs.experiment.value.model
+    label = model_label(model) if model else ""
+    if args.json:
+        console.json(
+            {
+                "experiment": inputs.experiment.value.name,
+                "model": label or None,
+                "to_do": sum(one.action == "run" for one in decisions),
+                "done": sum(one.action == "skip" for one in decisions),
+                "runs": plan_values(decisions),
+            }
+        )
+        return ExitCode.PASSED
+    console.table(plan_table(decisions, label))
+    for note in (*inputs.notes, *(str(problem) for problem in dry.problems)):
+        console.warn(note)
+    return ExitCode.PASSED

@@ -1,0 +1,115 @@
+"""Find runs on disk by what a person types: the directories are the truth, the ledger is not needed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.errors import ConfigError, StorageError
+from runner.evidence.layout import RunLayout
+from runner.evidence.records import RunRecord
+
+_NEAREST = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A run directory."""
+
+    framework: str
+    run_id: str
+    layout: RunLayout
+
+
+def places(output: Path) -> list[Place]:
+    """Return every run directory below the output folder, sorted by framework and id; only names are read."""
+    return [
+        Place(framework=framework.name, run_id=run.name, layout=RunLayout(run))
+        for framework in _folders(output)
+        for run in _folders(framework)
+    ]
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        with os.scandir(parent) as entries:
+            names = [one.name for one in entries if one.is_dir(follow_symlinks=False) and not one.name.startswith(".")]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StorageError(f"cannot list {parent}: {error.strerror}", hint=f"ls -ld {parent}") from error
+    return [parent / name for name in sorted(names)]
+
+
+def find_run(output: Path, text: str) -> Place:
+    """Return the run that a person means.
+
+    Args:
+        output: folder of run directories.
+        text: a run id, `framework/id`, or the beginning of either, as long as only one run begins so.
+
+    Raises:
+        ConfigError: if no run, or more than one, fits; it names some that come near.
+    """
+    everything = places(output)
+    framework, slash, name = text.rstrip("/").rpartition("/")
+    framework = framework.rpartition("/")[2]
+    known = [one for one in everything if not slash or one.framework == framework]
+    fits = [one for one in known if one.run_id == name] or [one for one in known if one.run_id.startswith(name)]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        shown = ", ".join(f"{one.framework}/{one.run_id}" for one in fits[:_NEAREST])
+        more = f" and {len(fits) - _NEAREST} more" if len(fits) > _NEAREST else ""
+        raise ConfigError(f"{text} could be {len(fits)} runs", why=f"{shown}{more}", hint="type more of the run's id")
+    raise _no_such_run(output, text, everything)
+
+
+def _no_such_run(output: Path, text: str, everything: list[Place]) -> ConfigError:
+    import difflib
+
+    if not everything:
+        return ConfigError(f"there is no run {text}", why=f"{output} holds no runs", hint="runner go")
+    names = [one.run_id for one in everything] + [f"{one.framework}/{one.run_id}" for one in everything]
+    near = difflib.get_close_matches(text, names, n=_NEAREST, cutoff=0.4)
+    why = f"nearest: {', '.join(near)}" if near else f"{output} holds {len(everything)} runs, none like it"
+    return ConfigError(f"there is no run {text}", why=why, hint="runner runs")
+
+
+def read_record(place: Place) -> RunRecord:
+    """Return the record of a run.
+
+    Raises:
+        StorageError: if it is missing or cannot be understood.
+    """
+    path = place.layout.metadata
+    try:
+        return RunRecord.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"{place.run_id} has no record yet", where=str(path), hint="wait until it has started, or `runner go`"
+        ) from error
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise StorageError(f"cannot read the record of {place.run_id}", where=str(path), why=first) from error
+
+
+def read_metrics(path: Path) -> Mapping[str, Any]:
+    """Return a `metrics.json`, empty if there is none yet.
+
+    Raises:
+        StorageError: if it is no JSON object.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise StorageError("cannot read metrics", where=str(path), why=str(error)) from error
+    if not isinstance(value, dict):
+        raise StorageError("metrics are no JSON object", where=str(path))
+    return value

@@ -1,0 +1,167 @@
+"""What is known of the runs under way, folded from events: no terminal, no threads, no clock of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+
+from runner.events import (
+    Event,
+    ModelCalled,
+    OutputLine,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+)
+
+Kind = tuple[str, str]
+"""Framework and scenario: runs of the same kind take about the same time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """A run under way."""
+
+    run: str
+    framework: str
+    scenario: str
+    started: float
+    steps_total: int
+    step: str = ""
+    index: int = 0
+    step_started: float = 0.0
+    line: str = ""
+    """Last line the step printed, as it came."""
+
+    @property
+    def kind(self) -> Kind:
+        return (self.framework, self.scenario)
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Everything the live view shows; `tell` folds one event into it. The caller holds a lock."""
+
+    started: float
+    left: Counter[Kind]
+    """Runs that have not started, by kind."""
+    jobs: int
+    slots: list[Slot | None] = field(default_factory=list)
+    """Runs under way; a run keeps its place until it ends."""
+    outcomes: Counter[str] = field(default_factory=Counter)
+    seconds: dict[Kind, list[float]] = field(default_factory=dict)
+    """Wall times of runs that finished, by kind."""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    calls: int = 0
+    uncounted_calls: int = 0
+    """Model calls whose tokens nobody stated."""
+    cost_usd: float = 0.0
+    unpriced_calls: int = 0
+
+    @property
+    def active(self) -> list[Slot]:
+        """Runs under way, in the order of their places."""
+        return [slot for slot in self.slots if slot is not None]
+
+    @property
+    def done(self) -> int:
+        return sum(self.outcomes.values())
+
+    @property
+    def total(self) -> int:
+        return self.done + len(self.active) + sum(self.left.values())
+
+    def framework_of(self, run: str) -> str:
+        """Return the framework of a run under way, empty if it is not."""
+        return next((slot.framework for slot in self.active if slot.run == run), "")
+
+    def tell(self, event: Event) -> None:
+        """Fold one event in; events of runs that are not under way change nothing but the totals."""
+        match event:
+            case RunStarted():
+                self._place(event)
+            case StepStarted():
+                self._change(event.run, step=event.step, index=event.index, step_started=event.time, line="")
+            case OutputLine():
+                self._change(event.run, line=event.line)
+            case ModelCalled():
+                self._count(event)
+            case StepFinished():
+                self._change(event.run, line="")
+            case RunFinished():
+                self._finish(event)
+            case _:
+                pass
+
+    def eta(self, now: float) -> tuple[float | None, bool]:
+        """Estimate how long everything left will take, from finished runs of the same framework and scenario.
+
+        A run is expected to take the mean of those that finished; the work left is divided by the slots, and is at
+        least as long as the longest run under way still needs.
+
+        Returns:
+            Seconds, or None while nothing has finished; and whether every kind that is left has been seen, that is,
+            whether the number is more than a lower bound.
+        """
+        means = {kind: fmean(values) for kind, values in self.seconds.items()}
+        if not means:
+            return None, False
+        rest = [max(means.get(slot.kind, 0.0) - (now - slot.started), 0.0) for slot in self.active]
+        waiting = sum(means.get(kind, 0.0) * number for kind, number in self.left.items())
+        kinds = {slot.kind for slot in self.active} | {kind for kind, number in self.left.items() if number}
+        return max((sum(rest) + waiting) / max(self.jobs, 1), *rest, 0.0), kinds <= means.keys()
+
+    def _place(self, event: RunStarted) -> None:
+        slot = Slot(
+            run=event.run,
+            framework=event.framework,
+            scenario=event.scenario,
+            started=event.time,
+            steps_total=event.steps_total,
+            step_started=event.time,
+        )
+        self.left[slot.kind] = max(self.left[slot.kind] - 1, 0)
+        free = next((i for i, one in enumerate(self.slots) if one is None), None)
+        if free is None:
+            self.slots.append(slot)
+        else:
+            self.slots[free] = slot
+
+    def _change(self, run: str, **changes: str | float) -> None:
+        for i, slot in enumerate(self.slots):
+            if slot is not None and slot.run == run:
+                self.slots[i] = replace(slot, **changes)  # type: ignore[arg-type]  # names and types are the fields'
+
+    def _count(self, event: ModelCalled) -> None:
+        self.calls += 1
+        self.tokens_in += event.tokens_in or 0
+        self.tokens_out += event.tokens_out or 0
+        self.uncounted_calls += event.tokens_in is None or event.tokens_out is None
+        self.cost_usd += event.cost_usd or 0.0
+        self.unpriced_calls += event.cost_usd is None
+
+    def _finish(self, event: RunFinished) -> None:
+        self.outcomes[event.outcome] += 1
+        for i, slot in enumerate(self.slots):
+            if slot is not None and slot.run == event.run:
+                self.seconds.setdefault(slot.kind, []).append(event.seconds)
+                self.slots[i] = None
+
+
+def begin(
+    kinds: Iterable[Kind], *, jobs: int, now: float, history: Mapping[Kind, Iterable[float]] | None = None
+) -> Progress:
+    """Return the progress of an invocation that is about to start.
+
+    Args:
+        kinds: framework and scenario of each run that will be carried out.
+        jobs: how many run at the same time.
+        now: seconds since the epoch.
+        history: wall times of runs finished by earlier invocations, for the estimate.
+    """
+    seconds = {kind: list(values) for kind, values in (history or {}).items()}
+    return Progress(started=now, left=Counter(kinds), jobs=jobs, seconds={k: v for k, v in seconds.items() if v})

@@ -1,0 +1,45 @@
+"""Arguments that choose an experiment and narrow it; `go` and `plan` take the same ones."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError
+
+
+def add_selection(parser: ArgumentParser) -> None:
+    """Add the experiment and everything that overrides a part of it."""
+    parser.add_argument(
+        "experiment",
+        nargs="?",
+        metavar="EXPERIMENT",
+        help="name below config/experiments/, or a file; by default `default`",
+    )
+    group = parser.add_argument_group("instead of what the experiment says")
+    group.add_argument("--framework", action="append", metavar="NAME", help="only this framework; may be repeated")
+    group.add_argument("--scenario", action="append", metavar="NAME", help="only this scenario; may be repeated")
+    group.add_argument("--repetitions", type=positive, metavar="N", help="runs of each framework on each scenario")
+    group.add_argument("--model", metavar="PROVIDER/NAME", help="like openai/gpt-4o-mini, or scripted")
+    group.add_argument("--jobs", type=positive, metavar="N", help="runs at the same time")
+    group.add_argument("--output", metavar="DIR", help="folder of run directories")
+    group.add_argument("--seed", type=natural, metavar="N", help="seed of the experiment")
+    group.add_argument("--archive", choices=("zstd", "gzip", "off"), help="format of each run's archive")
+
+
+def names(values: list[str] | None) -> tuple[str, ...]:
+    """Return repeated or comma-separated names as one tuple."""
+    return tuple(name.strip() for value in values or () for name in value.split(",") if name.strip())
+
+
+def positive(text: str) -> int:
+    """Return a whole number from 1."""
+    return _at_least(1, text)
+
+
+def natural(text: str) -> int:
+    """Return a whole number from 0."""
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise ArgumentTypeError(f"{text!r} is not a whole number from {least}")
+    return int(text)

@@ -1,0 +1,136 @@
+"""`llm/calls.jsonl`: one line per model call, written before the client sees the end of its answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from runner.gateway.session import Totals
+
+
+class Call(BaseModel):
+    """One model call: who asked, what for, what it took. What is not known is null."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    time: str = Field(description="When the request arrived, UTC, ISO 8601.")
+    run: str = Field(description="Id of the run.")
+    step: str = Field(description="Name of the step.")
+    index: int = Field(description="1-based position of the step.")
+    attempt: int = Field(description="Number of the attempt, from 1.")
+    n: int = Field(description="Number of the call within its attempt, from 1, by arrival.")
+    provider: str = Field(description="Who answered: scripted or openai.")
+    path: str = Field(description="Path of the request.")
+    method: str = Field(description="Method of the request.")
+    stream: bool = Field(description="Whether the answer was asked for as a stream.")
+    model_asked: str | None = Field(description="Model the framework asked for.")
+    model_sent: str | None = Field(description="Model the provider was asked for; null if it was not asked.")
+    model_used: str | None = Field(description="Model the provider says answered.")
+    parameters: dict[str, JsonValue] = Field(description="Sampling and other parameters of the request.")
+    status: int = Field(description="HTTP status the framework got.")
+    error: str | None = Field(description="Error given to the framework, in a sentence.")
+    fault: Literal["framework", "provider", "runner"] | None = Field(description="Whose doing the error is.")
+    tokens_in: int | None = Field(description="Tokens of the request, cached ones included.")
+    tokens_out: int | None = Field(description="Tokens of the answer, reasoning included.")
+    tokens_cached: int | None = Field(description="Tokens of the request that the provider had in its cache.")
+    tokens_reasoning: int | None = Field(description="Tokens of the answer that are hidden reasoning.")
+    usage_source: Literal["provider", "rule", "no answer", "unknown"] = Field(
+        description="provider: stated by it; rule: counted by rule for a scripted answer; no answer: an error reply, "
+        "for which nothing is counted; unknown: an answer began and its usage was never stated."
+    )
+    latency_first_byte_seconds: float | None = Field(description="From the request's arrival to the answer's start.")
+    latency_seconds: float = Field(description="From the request's arrival to the answer's end.")
+    request_bytes: int = Field(description="Size of the request's body.")
+    response_bytes: int = Field(description="Size of the answer's body as the framework got it.")
+    request_sha256: str = Field(description="Digest of the request's body.")
+    response_sha256: str = Field(description="Digest of the answer's body as the framework got it.")
+    cost_usd: float | None = Field(description="Price of the call; null where no price is known.")
+    cost_reason: str = Field(description="Why the price is null.")
+    finish_reason: str | None = Field(description="Why the model stopped, in the provider's word.")
+    client_gone: bool = Field(description="Whether the framework had gone before the answer's end.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallsRead:
+    """What a calls file holds."""
+
+    calls: tuple[Call, ...]
+    problems: tuple[str, ...]
+    """Lines that are no calls, in words: a crash may cut the last one short."""
+
+
+def append_call(path: Path, call: Call) -> None:
+    """Add a call to the file, whole and synced, whoever else writes to it.
+
+    Raises:
+        OSError: if the disk does not take it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = (call.model_dump_json() + "\n").encode()
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        written = os.write(fd, line)
+        if written != len(line):
+            raise OSError(f"only {written} of {len(line)} bytes could be written to {path}")
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read_calls(path: Path) -> CallsRead:
+    """Read a calls file; a file that does not exist holds no calls."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return CallsRead(calls=(), problems=())
+    calls: list[Call] = []
+    problems: list[str] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            calls.append(Call.model_validate_json(line))
+        except ValidationError:
+            cut = " (cut short)" if number == len(lines) else ""
+            problems.append(f"{path.name}:{number}: no call{cut}: {line[:60].decode('utf-8', 'replace')}")
+    return CallsRead(calls=tuple(calls), problems=tuple(problems))
+
+
+def totals(calls: Iterable[Call]) -> Totals:
+    """Add up calls, in the order they ended.
+
+    A sum is None as soon as one answer's usage is unknown. An error reply carries no answer, so nothing is missing
+    there. `last_error` is the error of the last call: one that was followed by an answer did not stop anybody. A call
+    whose client went away gave no error to anybody.
+    """
+    every = list(calls)
+    answered = [call for call in every if call.usage_source != "no answer"]
+    heard = [call for call in every if not call.client_gone]
+    last = heard[-1] if heard else None
+    return Totals(
+        api_calls=len(every),
+        tokens_in=_sum(call.tokens_in for call in answered),
+        tokens_out=_sum(call.tokens_out for call in answered),
+        tokens_cached=_sum(call.tokens_cached for call in answered),
+        cost_usd=_cost(call.cost_usd for call in answered),
+        failed_calls=sum(call.error is not None for call in every),
+        unmetered_calls=sum(call.usage_source == "unknown" for call in every),
+        last_error=(last.error or "") if last is not None else "",
+        last_error_fault=(last.fault or "") if last is not None else "",
+    )
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = list(values)
+    return None if None in known else sum(value for value in known if value is not None)
+
+
+def _cost(values: Iterable[float | None]) -> float | None:
+    known = list(values)
+    return None if None in known else sum((value for value in known if value is not None), 0.0)

@@ -1,0 +1,1 @@
+"""Providers: who answers a model call. One module each."""

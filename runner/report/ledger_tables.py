@@ -1,0 +1,68 @@
+"""Tables of what the ledger knows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from runner.ledger.rows import LedgerRow
+from runner.report.format import count, duration, plural, usd
+from runner.report.results import SCRIPTED, SCRIPTED_NOTE, RunFacts
+from runner.report.tables import Cell, Column, Table, Tone, outcome_cell
+
+_COLUMNS = (
+    Column(title="run"),
+    Column(title="framework"),
+    Column(title="outcome"),
+    Column(title="steps", right=True, rank=3),
+    Column(title="wall", right=True, rank=3),
+    Column(title="tokens in", right=True, rank=4),
+    Column(title="out", right=True, rank=4),
+    Column(title="cost", right=True, rank=6),
+    Column(title="model", rank=2),
+    Column(title="finished", rank=5),
+    Column(title="reason", rank=1),
+)
+_MINUTES = 16
+"""Characters of an ISO 8601 time up to its minutes."""
+
+
+def runs_table(rows: Sequence[LedgerRow]) -> Table:
+    """Return one row per run, and below it how many there are of each outcome."""
+    counted = Counter((row.outcome or row.state).replace("_", " ") for row in rows)
+    notes = [f"{plural(len(rows), 'run')}: {', '.join(f'{number:,} {name}' for name, number in counted.items())}"]
+    notes += [SCRIPTED_NOTE] if any(row.model_label == SCRIPTED for row in rows) else []
+    return Table(columns=_COLUMNS, rows=tuple(_row(row) for row in rows), notes=tuple(notes))
+
+
+def _row(row: LedgerRow) -> tuple[Cell, ...]:
+    metrics = row.metrics
+    passed, total = metrics.get("steps_passed"), metrics.get("steps_total")
+    state = {"planned": "planned", "leased": "running"}.get(row.state, "unfinished")
+    return (
+        Cell(row.run_id),
+        Cell(row.framework, Tone.STRONG),
+        outcome_cell(row.outcome, state),
+        Cell(f"{count(passed)}/{count(total)}" if metrics else ""),
+        Cell(duration(metrics.get("wall_seconds"))),
+        Cell(count(metrics.get("tokens_in"))),
+        Cell(count(metrics.get("tokens_out"))),
+        Cell(usd(metrics.get("cost_usd"))),
+        Cell(row.model_label),
+        Cell((row.finished_at or "")[:_MINUTES].replace("T", " "), Tone.FAINT),
+        Cell(" ".join(row.reason.split())),
+    )
+
+
+def facts_of(row: LedgerRow, model_label: str) -> RunFacts:
+    """Return what the result table needs of a run; an unfinished one carries the planned model's label."""
+    return RunFacts(
+        run_id=row.run_id,
+        framework=row.framework,
+        scenario=row.scenario,
+        repetition=row.repetition,
+        outcome=row.outcome,
+        reason=row.reason,
+        model_label=row.model_label or model_label,
+        metrics=row.metrics,
+    )

@@ -1,0 +1,85 @@
+"""What `runner show` says of a run: a heading, its steps, its attempts, and where to look closer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from runner.evidence.records import RunRecord
+from runner.report.format import count, duration, size, usd
+from runner.report.run_tables import attempt_table, step_table
+from runner.report.tables import Cell, Table, Tone, outcome_cell
+
+Block = Table | tuple[Cell, ...]
+"""A table, or the pieces of one line."""
+
+
+def run_page(record: RunRecord, metrics: Mapping[str, Any], directory: str) -> Iterable[Block]:
+    """Yield the lines and tables that describe a run.
+
+    Args:
+        record: the run's `metadata.json`.
+        metrics: the run's `metrics.json`, empty while there is none.
+        directory: where the evidence is.
+    """
+    run = record.run
+    yield (
+        Cell(f"{run.framework.name} on {run.scenario}, repetition {run.repetition}: ", Tone.STRONG),
+        outcome_cell(record.outcome, "not finished"),
+    )
+    if record.reason:
+        yield (Cell(f"  {record.reason}"),)
+    yield from (_fact(name, value) for name, value in _facts(record))
+    yield ()
+    yield step_table(record, metrics.get("per_step") or ())
+    yield ()
+    yield (Cell(f"in all: {_totals(metrics)}" if metrics else "numbers follow when the run has finished"),)
+    yield from ((Cell(f"  {line}", Tone.FAINT),) for line in _unmeasured(metrics))
+    if sum(len(step.attempts) for step in record.steps) > len(record.steps) or record.outcome not in {"passed", None}:
+        yield ()
+        yield attempt_table(record.steps)
+    yield ()
+    yield _fact("evidence", directory)
+    yield from ((Cell(f"  note: {note}", Tone.WARN),) for note in record.notes)
+    last = next((step.id for step in reversed(record.steps) if step.attempts), "")
+    yield _fact("look closer", f"runner logs {run.framework.name}/{run.id}{f'@{last}' if last else ''}")
+
+
+def _fact(name: str, value: str) -> tuple[Cell, ...]:
+    return (Cell(f"  {name:<12}", Tone.FAINT), Cell(value))
+
+
+def _facts(record: RunRecord) -> list[tuple[str, str]]:
+    run = record.run
+    facts = [
+        ("run", run.id),
+        ("model", record.model_label),
+        ("image", f"{run.image.tag} {run.image.id or ''}".strip()),
+        ("seed", str(run.seed)),
+        ("started", record.started_at),
+    ]
+    if record.finished_at:
+        facts.append(("finished", record.finished_at))
+    if record.archive:
+        facts.append(("archive", f"{record.archive} sha256:{record.archive_sha256 or 'see the file beside it'}"))
+    return facts
+
+
+def _totals(metrics: Mapping[str, Any]) -> str:
+    written = (
+        duration(metrics.get("wall_seconds")),
+        f"cpu {duration(metrics.get('cpu_seconds'))}",
+        f"peak memory {size(metrics.get('peak_memory_bytes'))}",
+        f"tokens {count(metrics.get('tokens_in'))} in {count(metrics.get('tokens_out'))} out",
+        f"cost {usd(metrics.get('cost_usd'))}",
+        f"{count(metrics.get('artifact_files'))} files, {size(metrics.get('artifact_bytes'))}",
+    )
+    return ", ".join(written)
+
+
+def _unmeasured(metrics: Mapping[str, Any]) -> Iterable[str]:
+    """Yield why a number is missing, or no exact measurement, as the metrics themselves say."""
+    about = metrics.get("about")
+    for name, one in about.items() if isinstance(about, dict) else ():
+        if isinstance(one, dict) and one.get("reason"):
+            yield f"{name}: {one['reason']}"

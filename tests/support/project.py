@@ -1,0 +1,86 @@
+"""A test project and the command line in it, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+RUNNER = Path(sys.executable).with_name("runner")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of a test project, with this project's base image recipe."""
+
+    root: Path
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    def run(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        """Run the command line in the project; output is captured, nothing is a terminal."""
+        return subprocess.run(
+            [RUNNER, *arguments],
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the command line in a process group of its own."""
+        return subprocess.Popen(
+            [RUNNER, *arguments],
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def directories(self) -> list[Path]:
+        """Return every run directory, those set aside not among them."""
+        return sorted(path.parent for path in self.runs.glob("[!.]*/*/metadata.json"))
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Return the record of each run by its scenario; with several repetitions the last one read."""
+        found = (json.loads((path / "metadata.json").read_text()) for path in self.directories())
+        return {record["run"]["scenario"]: record for record in found}
+
+
+def copy_project(name: str, target: Path) -> Project:
+    """Copy a test project and give it the base image's recipe."""
+    shutil.copytree(ROOT / "tests" / "projects" / name, target, symlinks=True)
+    for recipe in ("base", "builder"):
+        if (ROOT / "images" / recipe).is_dir():
+            shutil.copytree(ROOT / "images" / recipe, target / "images" / recipe, symlinks=True)
+    return Project(target)
+
+
+def left_in_engine(project: Project) -> Sequence[str]:
+    """Return containers and volumes of this project's runs that the engine still has."""
+    from runner.engine.docker import connect
+    from runner.engine.owner import current
+    from runner.engine.sweep import survey
+
+    with connect(os.environ) as engine:
+        return [one.name for one in survey(engine, current(), project.runs).found]
+
+
+def cgroups() -> set[str]:
+    """Return the parent cgroups of attempts that exist, of anyone."""
+    from runner.engine.cgroup import CGROUP_ROOT, find_parents
+
+    return set(find_parents(CGROUP_ROOT))

@@ -1,0 +1,88 @@
+"""Events folded into what the live view shows."""
+
+from __future__ import annotations
+
+from runner.cli.progress import Progress, begin
+from runner.events import ModelCalled, OutputLine, RunFinished, RunStarted, StepFinished, StepStarted
+
+KINDS = [("mini", "crud"), ("ghspec", "crud"), ("mini", "crud"), ("ghspec", "crud")]
+
+
+def started(run: str, time: float, framework: str = "mini", scenario: str = "crud") -> RunStarted:
+    """Return the event of a run of six steps."""
+    return RunStarted(time=time, run=run, framework=framework, scenario=scenario, repetition=1, steps_total=6)
+
+
+def finished(run: str, time: float, seconds: float, outcome: str = "passed") -> RunFinished:
+    """Return the event of a run's end."""
+    return RunFinished(time=time, run=run, outcome=outcome, reason="", seconds=seconds)
+
+
+def names(progress: Progress) -> list[str]:
+    """Return the runs by place, empty where the place is free."""
+    return [slot.run if slot else "" for slot in progress.slots]
+
+
+def test_a_run_keeps_its_place() -> None:
+    """When a run ends its place is free, and the next run takes it; the others stay where they are."""
+    progress = begin(KINDS, jobs=2, now=0)
+    for event in (started("a", 1), started("b", 1, "ghspec"), finished("a", 5, 4)):
+        progress.tell(event)
+    assert names(progress) == ["", "b"]
+    progress.tell(started("c", 6))
+    assert names(progress) == ["c", "b"]
+    assert (progress.done, progress.total, sum(progress.left.values())) == (1, 4, 1)
+
+
+def test_step_line_and_totals() -> None:
+    """A slot shows its step and last line; a new step forgets the old one's line."""
+    progress = begin(KINDS, jobs=2, now=0)
+    progress.tell(started("a", 1))
+    progress.tell(StepStarted(time=2, run="a", step="student", index=1))
+    progress.tell(OutputLine(time=3, run="a", step="student", stream="stdout", line="hello"))
+    assert [(slot.step, slot.line) for slot in progress.active] == [("student", "hello")]
+    progress.tell(StepFinished(time=4, run="a", step="student", index=1, outcome="passed", reason="", seconds=2))
+    assert [slot.line for slot in progress.active] == [""]
+
+
+def test_unstated_tokens_and_prices_are_counted_as_such() -> None:
+    """A call without usage adds nothing to the sums but makes them uncertain."""
+    progress = begin(KINDS, jobs=2, now=0)
+    progress.tell(ModelCalled(time=1, run="a", step="s", tokens_in=10, tokens_out=2, cost_usd=0.5))
+    progress.tell(ModelCalled(time=1, run="a", step="s", tokens_in=None, tokens_out=2, cost_usd=None))
+    assert (progress.tokens_in, progress.tokens_out, progress.cost_usd) == (10, 4, 0.5)
+    assert (progress.calls, progress.uncounted_calls, progress.unpriced_calls) == (2, 1, 1)
+
+
+def test_no_estimate_before_a_run_has_finished() -> None:
+    """Nothing is guessed from nothing."""
+    progress = begin(KINDS, jobs=2, now=0)
+    progress.tell(started("a", 1))
+    assert progress.eta(10) == (None, False)
+
+
+def test_the_estimate_is_a_lower_bound_until_every_kind_has_finished() -> None:
+    """Kinds that have not finished yet count nothing, and the estimate says so."""
+    progress = begin(KINDS, jobs=2, now=0)
+    for event in (started("a", 0), started("b", 0, "ghspec"), finished("a", 10, 10)):
+        progress.tell(event)
+    assert progress.eta(10) == (5.0, False)
+    progress.tell(finished("b", 30, 30))
+    assert progress.eta(30) == (20.0, True)
+
+
+def test_the_estimate_is_at_least_the_longest_run() -> None:
+    """One long run under way cannot be shared between slots; one that takes longer than usual needs nothing more."""
+    progress = begin([("mini", "crud")], jobs=8, now=0, history={("mini", "crud"): [100.0, 300.0]})
+    progress.tell(started("a", 0))
+    assert progress.eta(50) == (150.0, True)
+    assert progress.eta(500) == (0.0, True)
+
+
+def test_events_of_strangers_change_no_slot() -> None:
+    """An event of a run that is not under way is no error."""
+    progress = begin(KINDS, jobs=2, now=0)
+    progress.tell(OutputLine(time=3, run="x", step="s", stream="stdout", line="hello"))
+    progress.tell(finished("x", 3, 1, "broken"))
+    assert progress.outcomes["broken"] == 1
+    assert progress.active == []

@@ -1,0 +1,79 @@
+"""The result table as a value."""
+
+from __future__ import annotations
+
+from runner.report.format import DASH
+from runner.report.results import RunFacts, result_table
+from runner.report.tables import Tone, fit
+
+
+def facts(
+    framework: str = "mini", scenario: str = "crud", outcome: str | None = "passed", **metrics: float | None
+) -> RunFacts:
+    """Return the facts of a run whose steps are two."""
+    return RunFacts(
+        run_id=f"{scenario}-r1-0123456789",
+        framework=framework,
+        scenario=scenario,
+        repetition=1,
+        outcome=outcome,
+        reason="",
+        model_label="scripted model",
+        metrics={"steps_total": 2, **metrics},
+    )
+
+
+def cells(runs: list[RunFacts], row: int = 0) -> dict[str, str]:
+    """Return the texts of one row by column title."""
+    table = result_table(runs)
+    return {column.title: cell.text for column, cell in zip(table.columns, table.rows[row], strict=True)}
+
+
+def test_one_row_per_framework_and_scenario() -> None:
+    """Rows appear in the order in which their first runs do."""
+    table = result_table([facts("b"), facts("a"), facts("b"), facts("b", "hello")])
+    assert [(row[0].text, row[1].text) for row in table.rows] == [("b", "crud"), ("a", "crud"), ("b", "hello")]
+
+
+def test_medians_per_run_and_per_step() -> None:
+    """Numbers are medians over the runs, and per step where the column says so."""
+    row = cells([facts(tokens_in=value, wall_seconds=value / 100) for value in (100, 200, 900)])
+    assert (row["tokens in"], row["in/step"], row["wall"]) == ("200", "100", "2.0 s")
+
+
+def test_unmeasured_is_no_nought() -> None:
+    """A metric that no run has is a dash with its reason below; one that some lack is marked."""
+    runs = [facts(tokens_in=100, tokens_out=0), facts(tokens_in=None, tokens_out=0)]
+    row = cells(runs)
+    assert (row["tokens in"], row["out"], row["cost"]) == ("100*", "0", DASH)
+    notes = result_table(runs, {"cost_usd": "scripted model"}).notes
+    assert "* tokens of 1 not measured" in notes
+    assert f"{DASH} cost not measured: scripted model" in notes
+
+
+def test_what_did_not_pass_is_named() -> None:
+    """Failed and broken are told apart, and an unfinished run is no failure."""
+    row = cells([facts(), facts(outcome="timed_out"), facts(outcome="broken"), facts(outcome=None)])
+    assert (row["passed"], row["otherwise"]) == ("1/4", "1 broken, 1 timed out, 1 unfinished")
+
+
+def test_the_model_is_named() -> None:
+    """The table says which model the numbers stand for."""
+    assert result_table([facts()]).title == "model: scripted model"
+    assert result_table([]).title == ""
+
+
+def test_a_narrow_terminal_loses_the_least_important_columns() -> None:
+    """Columns of the highest rank go first; those of rank 0 stay however narrow it is."""
+    table = result_table([facts(tokens_in=100)])
+    fitted, left_out = fit(table, 80)
+    assert [column.title for column in fitted.columns][:3] == ["framework", "scenario", "passed"]
+    assert left_out == ("cpu", "peak memory", "cost")
+    assert [column.title for column in fit(table, 1)[0].columns] == ["framework", "scenario", "passed"]
+    assert fit(table, 1000) == (table, ())
+
+
+def test_tones_follow_outcomes() -> None:
+    """A row in which everything passed is good, any other bad."""
+    assert result_table([facts()]).rows[0][2].tone is Tone.GOOD
+    assert result_table([facts(outcome="failed")]).rows[0][2].tone is Tone.BAD
