@@ -5,6 +5,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
+# The helper that would clean up after testcontainers comes from a registry; the tests clean up themselves.
+export TESTCONTAINERS_RYUK_DISABLED := true
 
 BIN := .venv/bin
 STAMPS := .venv/stamps

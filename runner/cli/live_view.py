@@ -50,7 +50,7 @@ def _head(progress: Progress, title: str, now: float) -> Line:
 
 def _eta(progress: Progress, now: float) -> str:
     seconds, sure = progress.eta(now)
-    if seconds is None:
+    if seconds is None or (not sure and seconds < 1):
         return f"ETA {DASH}"
     return f"ETA {'' if sure else '> '}{duration(float(round(seconds)))}"
 

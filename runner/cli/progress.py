@@ -16,6 +16,7 @@ from runner.events import (
     StepFinished,
     StepStarted,
 )
+from runner.plan.resume import FINAL_OUTCOMES
 
 Kind = tuple[str, str]
 """Framework and scenario: runs of the same kind take about the same time."""
@@ -53,7 +54,7 @@ class Progress:
     """Runs under way; a run keeps its place until it ends."""
     outcomes: Counter[str] = field(default_factory=Counter)
     seconds: dict[Kind, list[float]] = field(default_factory=dict)
-    """Wall times of runs that finished, by kind."""
+    """Wall times of runs that finished, by kind; a run that was stopped or broke tells nothing of the others."""
     tokens_in: int = 0
     tokens_out: int = 0
     calls: int = 0
@@ -148,8 +149,9 @@ class Progress:
         self.outcomes[event.outcome] += 1
         for i, slot in enumerate(self.slots):
             if slot is not None and slot.run == event.run:
-                self.seconds.setdefault(slot.kind, []).append(event.seconds)
                 self.slots[i] = None
+                if event.outcome in FINAL_OUTCOMES:
+                    self.seconds.setdefault(slot.kind, []).append(event.seconds)
 
 
 def begin(

@@ -94,7 +94,11 @@ def inspect(api: Api, container: str) -> ContainerState:
     """
     answer = api.call("GET", _path(container, "json"), idempotent=True)
     state = answer["State"]
-    started, over = _moment(state["StartedAt"]), state["Status"] in {"exited", "dead"}
+    over = state["Status"] in {"exited", "dead"}
+    started, finished = _moment(state["StartedAt"]), _moment(state["FinishedAt"]) if over else None
+    if started is not None and finished is not None:
+        # A busy engine notes the start of a short container late, even after its end; it had begun by then.
+        started = min(started, finished)
     return ContainerState(
         id=answer["Id"],
         name=answer["Name"].removeprefix("/"),
@@ -103,7 +107,7 @@ def inspect(api: Api, container: str) -> ContainerState:
         oom_killed=bool(state["OOMKilled"]),
         error=state["Error"],
         started_at=started,
-        finished_at=_moment(state["FinishedAt"]) if over else None,
+        finished_at=finished,
         labels=dict(answer["Config"]["Labels"] or {}),
     )
 

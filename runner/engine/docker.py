@@ -33,7 +33,8 @@ _DEFAULT_SOCKET = Path("/var/run/docker.sock")
 _POOL = 64
 """Connections kept for use again: runs in parallel, twice, as each may be waited for and followed at once."""
 _INIT_ABSENT = "N/A"
-_LOCAL = "unix://"
+_UNIX = "http+unix://"
+"""How docker-py writes a unix socket, however the user did."""
 _GREETING = 10.0
 """Seconds an engine may take to say which version it is."""
 
@@ -96,7 +97,7 @@ def connect(environment: Mapping[str, str], *, helper_image: str | None = None) 
             except EngineError as error:
                 refusals.append(error)
                 continue
-            yield DockerEngine(api, version, local=place.startswith(_LOCAL), helper_image=helper_image)
+            yield DockerEngine(api, version, local=_socket(place) is not None, helper_image=helper_image)
             return
     raise next((error for error in refusals if not isinstance(error, _Absent)), refusals[0])
 
@@ -126,7 +127,7 @@ def _client(place: str, environment: Mapping[str, str]) -> APIClient:
             why=str(error),
             hint="set DOCKER_HOST to unix:///path/to/docker.sock or tcp://host:port, or unset it",
         ) from error
-    client.trust_env = not place.startswith(_LOCAL)  # a socket needs no proxy, and looking for one takes time
+    client.trust_env = _socket(place) is None  # a socket needs no proxy, and looking for one takes time
     return client
 
 
@@ -171,18 +172,25 @@ def _dotted(numbers: tuple[int, ...]) -> str:
     return ".".join(str(number) for number in numbers)
 
 
+def _socket(place: str) -> str | None:
+    """Return the path of a local socket; None for any other kind of place."""
+    address = str(docker.utils.parse_host(place))
+    return "/" + address.removeprefix(_UNIX).lstrip("/") if address.startswith(_UNIX) else None
+
+
 def _knock(place: str) -> None:
     """Connect to a local socket and hang up, for the system's own word on why that fails.
 
     Raises:
         EngineError: with what to do about it.
     """
-    if not place.startswith(_LOCAL):
+    path = _socket(place)
+    if path is None:
         return
     try:
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(_GREETING)
-            line.connect(place.removeprefix(_LOCAL))
+            line.connect(path)
     except PermissionError as error:
         raise EngineError(
             f"this user may not talk to the Docker engine at {place}",

@@ -114,7 +114,7 @@ def _attempt(layout: RunLayout, kind: str, largest: int, leave_out: set[RawPath]
 def _write_member(sink: _Sink, root: int, member: TarMember, entry: Entry) -> None:
     sink.write(header(member))
     if isinstance(member, TarFile):
-        for chunk in _read(root, member.path, entry):
+        for chunk in _read_again(root, member.path, entry):
             sink.write(chunk)
         sink.write(padding(member.size))
 
@@ -202,6 +202,14 @@ def _read(root: int, path: RawPath, entry: Entry) -> Iterator[bytes]:
             yield chunk
         if left or entry_of(os.fstat(handle)) != entry:
             raise _Changed(path)
+
+
+def _read_again(root: int, path: RawPath, entry: Entry) -> Iterator[bytes]:
+    """Read a file that could be read a moment ago: whatever goes wrong now is a change."""
+    try:
+        yield from _read(root, path, entry)
+    except OSError as error:
+        raise _Changed(path) from error
 
 
 class _Sink:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
 import json
 import os
@@ -55,7 +56,7 @@ class GatewayProcess:
         self.held = hold(self.folder)
         self._specs: dict[str, SessionSpec] = {}
         self._lock = threading.Lock()
-        self._ready = False
+        self._ready = self._over = False
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "runner.gateway"],
@@ -82,6 +83,8 @@ class GatewayProcess:
             ConfigError: if the session's scripted answers cannot be used.
         """
         self._await_ready()
+        answers = spec.answers.absolute() if spec.answers is not None else None
+        spec = dataclasses.replace(spec, answers=answers, calls_file=spec.calls_file.absolute())
         body = TypeAdapter(SessionSpec).dump_json(spec)
         session = TypeAdapter(Session).validate_json(self._request("POST", "/sessions", body, _ANSWER_SECONDS))
         self._specs[session.id] = spec
@@ -91,8 +94,13 @@ class GatewayProcess:
         """Stop listening, let calls in flight be metered, and return the session's totals.
 
         If the process has died, the totals are what it had recorded, with that as the last error.
+
+        Raises:
+            GatewayError: if the session is not open.
         """
-        spec = self._specs.pop(session.id)
+        spec = self._specs.pop(session.id, None)
+        if spec is None:
+            raise GatewayError(f"the session {session.id} is not open")
         seconds = 2 * self.settings.drain_seconds + _ANSWER_SECONDS
         try:
             return TypeAdapter(Totals).validate_json(self._request("DELETE", f"/sessions/{session.id}", b"", seconds))
@@ -102,7 +110,8 @@ class GatewayProcess:
     def shutdown(self) -> None:
         """End the gateway and every session; doing it again does nothing."""
         with self._lock:
-            if self.process.returncode is None:
+            if not self._over:
+                self._over = True
                 self._end()
                 os.close(self.held)
                 shutil.rmtree(self.folder, ignore_errors=True)
@@ -129,7 +138,7 @@ class GatewayProcess:
             if self._ready:
                 return
             output = self.process.stdout
-            if output is None or output.closed:
+            if self._over or output is None:
                 raise GatewayError("the gateway has been shut down")
             heard = select.select([output], [], [], _START_SECONDS)[0]
             if not heard or output.readline() != b"ready\n":

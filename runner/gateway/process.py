@@ -35,8 +35,8 @@ class Boot(BaseModel):
 
 def main() -> None:
     """Read the boot line and serve."""
-    os.umask(0o077)
-    boot = Boot.model_validate_json(sys.stdin.buffer.raw.readline())
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as pipe:
+        boot = Boot.model_validate_json(pipe.readline())
     try:
         asyncio.run(_serve(boot))
     finally:

@@ -35,6 +35,11 @@ class AptSource:
     suite: str
 
 
+def has_apt(environment: Mapping[str, str]) -> bool:
+    """Tell whether apt can be used on this machine."""
+    return shutil.which("apt-get", path=environment.get("PATH")) is not None
+
+
 def sources(recipe: SystemRecipe, environment: Mapping[str, str]) -> list[AptSource]:
     """Find where packages of the recipe's release come from on this machine.
 
@@ -43,7 +48,7 @@ def sources(recipe: SystemRecipe, environment: Mapping[str, str]) -> list[AptSou
     """
     if setting := environment.get(MIRROR_VARIABLE):
         return [source for uri in setting.split() for source in _suites(uri, recipe.suite)]
-    if shutil.which("apt-get") is not None:
+    if has_apt(environment):
         listed = _run(
             ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT) $(CREATED_BY)"], environment
         )
@@ -83,7 +88,7 @@ def resolve(
     Raises:
         ImageError: if apt is absent or cannot resolve them.
     """
-    if shutil.which("apt-get") is None:
+    if not has_apt(environment):
         raise ImageError(
             "Debian packages cannot be resolved on this machine",
             why="There is no apt-get on the PATH.",
@@ -167,7 +172,7 @@ def download(
 
 def _download_from(base: str, artifacts: Sequence[Artifact], folder: Path, environment: Mapping[str, str]) -> None:
     """Ask apt's own client, which knows this machine's proxies, else requests, which knows the environment's."""
-    if _HELPER.is_file() and shutil.which("apt-get") is not None:
+    if _HELPER.is_file() and has_apt(environment):
         triples = [
             part for one in artifacts for part in (f"{base}/{one.path}", str(folder / one.file), f"SHA256:{one.sha256}")
         ]

@@ -32,12 +32,9 @@ def path_of(cache: Path, sha256: str) -> Path:
     return cache / "cas" / "sha256" / sha256[:2] / sha256
 
 
-def has(cache: Path, sha256: str, size: int) -> bool:
-    """Tell whether the artifact is there in its full length; only `verified` looks at its bytes."""
-    try:
-        return path_of(cache, sha256).stat().st_size == size
-    except FileNotFoundError:
-        return False
+def has(cache: Path, sha256: str) -> bool:
+    """Tell whether something is there under this hash; only `verified` looks at its bytes."""
+    return path_of(cache, sha256).exists()
 
 
 def verified(cache: Path, sha256: str, *, name: str, refetch: str) -> Path:
@@ -53,15 +50,15 @@ def verified(cache: Path, sha256: str, *, name: str, refetch: str) -> Path:
         ImageError: if it is absent, truncated or tampered with.
     """
     path = path_of(cache, sha256)
-    hint = f"Remove that file and run: runner images fetch {refetch}"
+    command = f"run: runner images fetch {refetch}"
     if not path.exists():
-        raise ImageError(f"{name} is not in the cache", why=f"{path} does not exist.", hint=hint.partition("and ")[2])
+        raise ImageError(f"{name} is not in the cache", why=f"{path} does not exist.", hint=f"R{command[1:]}")
     found, size = sha256_file(path)
     if found != sha256:
         raise ImageError(
             f"{name} in the cache is not what the lock asks for",
             why=f"{path} has {size} bytes with sha256 {found}; the lock says {sha256}.",
-            hint=hint,
+            hint=f"Remove that file and {command}",
         )
     return path
 

@@ -98,16 +98,32 @@ class _Git:
 
 def _members(git: _Git, commit: str) -> Iterator[tuple[Entry, Iterable[bytes]]]:
     listed = git.run("ls-tree", "-r", "-z", "--full-tree", commit)
-    for row in sorted((row for row in listed.split(b"\0") if row), key=lambda row: row.partition(b"\t")[2]):
-        described, _, raw = row.partition(b"\t")
-        mode, _, identifier = described.decode("ascii").split(" ")
-        path = raw.decode("utf-8", "surrogateescape")
+    rows = [_row(row) for row in sorted(listed.split(b"\0"), key=lambda row: row.partition(b"\t")[2]) if row]
+    for mode, _, path in rows:
         if mode == _SUBMODULE:
             raise ImageError(
                 f"{path} is a submodule of commit {commit}", why="The contents of submodules are not part of a commit."
             )
-        content = git.run("cat-file", "blob", identifier)
+    blobs = _blobs(git.run("cat-file", "--batch", given="".join(f"{row[1]}\n" for row in rows).encode()))
+    for (mode, _, path), content in zip(rows, blobs, strict=True):
         if mode == _SYMLINK:
             yield Entry(path=path, type=SYMLINK, mode=0o777, link=content.decode("utf-8", "surrogateescape")), ()
         else:
             yield Entry(path=path, size=len(content), mode=0o755 if mode == _EXECUTABLE else 0o644), (content,)
+
+
+def _row(row: bytes) -> tuple[str, str, str]:
+    """Split one line of ls-tree into mode, object and path."""
+    described, _, path = row.partition(b"\t")
+    mode, _, identifier = described.decode("ascii").split(" ")
+    return mode, identifier, path.decode("utf-8", "surrogateescape")
+
+
+def _blobs(batch: bytes) -> Iterator[bytes]:
+    """Split what `git cat-file --batch` prints: `<object> blob <size>`, a newline, the content, a newline."""
+    position = 0
+    while position < len(batch):
+        end = batch.index(b"\n", position)
+        size = int(batch[position:end].rpartition(b" ")[2])
+        yield batch[end + 1 : end + 1 + size]
+        position = end + size + 2

@@ -121,6 +121,7 @@ def _entry(path: str, member: tarfile.TarInfo) -> Entry:
         mode=0o777 if kind == SYMLINK else member.mode & 0o7777,
         uid=member.uid,
         gid=member.gid,
+        mtime=int(member.mtime),
         size=member.size if kind == FILE else 0,
         link=member.linkname if kind == SYMLINK else "",
         device=(member.devmajor, member.devminor) if member.ischr() or member.isblk() else (0, 0),
@@ -170,7 +171,9 @@ def _parent(path: str) -> str:
 
 def same(one: Node, other: Node) -> bool:
     """Compare two nodes in everything that is kept: type, mode, owner, link, extended attributes and content."""
-    if one.entry != other.entry:
+    if one is other:
+        return True
+    if replace(one.entry, mtime=0) != replace(other.entry, mtime=0):
         return False
     if one.entry.type != FILE or (one.file == other.file and one.offset == other.offset):
         return True

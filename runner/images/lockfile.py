@@ -85,7 +85,7 @@ def text(lock: Lock, name: str) -> str:
         f"platform: {lock.platform}",
         f'python: "{lock.python}"',
         "inputs:",
-        *(f"  {key}: {value}" for key, value in sorted(lock.inputs.items())),
+        *(f'  {key}: "{value}"' for key, value in sorted(lock.inputs.items())),
         "artifacts:" if lock.artifacts else "artifacts: []",
         *(
             "  - " + json.dumps(artifact.model_dump(exclude_defaults=True), ensure_ascii=False)

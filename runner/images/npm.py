@@ -34,7 +34,7 @@ def resolve(ctx: ImageContext, source: NpmSource, where: str) -> list[Artifact]:
         packages = {
             path.removeprefix(_PREFIX): item
             for path, item in described["packages"].items()
-            if path and _fits(item) and not item.get("dev")
+            if path and fits(item) and not item.get("dev")
         }
         found = [_package(path, item) for path, item in packages.items()]
         files = _pack(ctx, folder, found, where)
@@ -56,7 +56,7 @@ def resolve(ctx: ImageContext, source: NpmSource, where: str) -> list[Artifact]:
                 )
             )
         for artifact in artifacts:
-            if not cas.has(ctx.cache, artifact.sha256, artifact.size):
+            if not cas.has(ctx.cache, artifact.sha256):
                 cas.ingest(ctx.cache, files[artifact.name, artifact.version], artifact.sha256, name=artifact.file)
         return artifacts
 
@@ -71,7 +71,7 @@ def fetch(ctx: ImageContext, artifacts: Sequence[Artifact], where: str) -> None:
         found = [(one.name, one.version, one.path or "", one.integrity or "") for one in artifacts]
         files = _pack(ctx, folder, found, where)
         for one in artifacts:
-            if not cas.has(ctx.cache, one.sha256, one.size):
+            if not cas.has(ctx.cache, one.sha256):
                 cas.ingest(ctx.cache, files[one.name, one.version], one.sha256, name=one.file, where=where)
 
 
@@ -84,7 +84,7 @@ def _package(path: str, item: Mapping[str, Any]) -> _Package:
     return str(name), str(item["version"]), path, str(item["integrity"])
 
 
-def _fits(item: Mapping[str, Any]) -> bool:
+def fits(item: Mapping[str, Any]) -> bool:
     """Tell whether a package is for linux/amd64 with the GNU C library, by the fields of its description."""
     for field, ours in (("os", "linux"), ("cpu", "x64"), ("libc", "glibc")):
         allowed = item.get(field) or []

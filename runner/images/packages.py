@@ -111,7 +111,7 @@ def _relocked(cache: Path, recipe: Recipe) -> Path:
 
 
 def _missing(cache: Path, lock: Lock) -> list[Artifact]:
-    return [one for one in lock.artifacts if one.kind == "deb" and not cas.has(cache, one.sha256, one.size)]
+    return [one for one in lock.artifacts if one.kind == "deb" and not cas.has(cache, one.sha256)]
 
 
 def _fetch(ctx: ImageContext, system: SystemRecipe, wanted: Sequence[Artifact], date: str) -> list[Artifact]:

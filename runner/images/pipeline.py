@@ -137,7 +137,7 @@ def _status(ground: Ground, recipe: Recipe) -> ImageStatus:
         stale=", ".join(lockfile.changed(lock_file, lock_inputs(recipe, base))),
         artifacts=len(lock_file.artifacts),
         artifacts_bytes=sum(one.size for one in lock_file.artifacts),
-        missing=sum(not cas.has(ctx.cache, one.sha256, one.size) for one in lock_file.artifacts),
+        missing=sum(not cas.has(ctx.cache, one.sha256) for one in lock_file.artifacts),
         built=info is not None,
         size=info.size if info else None,
         last_used=records.last_used(ctx.cache, digest),

@@ -127,7 +127,7 @@ def fetch_recipe(ground: Ground, recipe: Recipe) -> Lock:
         ctx, recipe, ground.system if recipe.framework else recipe.system or ground.system, own, below(ground, recipe)
     )
     where = str(recipe.lock)
-    missing = [one for one in lock.artifacts if not cas.has(ctx.cache, one.sha256, one.size)]
+    missing = [one for one in lock.artifacts if not cas.has(ctx.cache, one.sha256)]
     python = [one for one in missing if one.kind in {"wheel", "sdist"}]
     modules = [one for one in missing if one.kind == "npm"]
     if missing:
@@ -202,7 +202,7 @@ def made(ground: Ground, recipe: Recipe, lock: Lock, log: Path) -> Iterator[buil
     material = material_of(ground, recipe, lock)
     base = None if recipe.kind == "base" else ground.image
     log.parent.mkdir(parents=True, exist_ok=True)
-    with cas.scratch(ctx.cache, "build") as folder, log.open("w", encoding="utf-8", errors="replace") as out:
+    with cas.scratch(ctx.cache, "build") as folder, log.open("w", 1, "utf-8", "replace") as out:
         yield build.make(
             ctx,
             recipe,

@@ -130,7 +130,6 @@ def run(
         "HOME": "/out/home",
         "LC_ALL": "C.UTF-8",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PIP_NO_CACHE_DIR": "1",
         "PIP_NO_INPUT": "1",
         "TMPDIR": "/out/tmp",
         **settings.env,

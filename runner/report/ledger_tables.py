@@ -38,7 +38,7 @@ def runs_table(rows: Sequence[LedgerRow]) -> Table:
 def _row(row: LedgerRow) -> tuple[Cell, ...]:
     metrics = row.metrics
     passed, total = metrics.get("steps_passed"), metrics.get("steps_total")
-    state = {"planned": "planned", "leased": "running"}.get(row.state, "unfinished")
+    state = {"planned": "planned", "leased": "started"}.get(row.state, "unfinished")
     return (
         Cell(row.run_id),
         Cell(row.framework, Tone.STRONG),

@@ -61,7 +61,8 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     if record.finished_at:
         facts.append(("finished", record.finished_at))
     if record.archive:
-        facts.append(("archive", f"{record.archive} sha256:{record.archive_sha256 or 'see the file beside it'}"))
+        digest = f"sha256:{record.archive_sha256}" if record.archive_sha256 else "with its sha256 beside it"
+        facts.append(("archive", f"{record.archive} {digest}"))
     return facts
 
 
@@ -72,7 +73,7 @@ def _totals(metrics: Mapping[str, Any]) -> str:
         f"peak memory {size(metrics.get('peak_memory_bytes'))}",
         f"tokens {count(metrics.get('tokens_in'))} in {count(metrics.get('tokens_out'))} out",
         f"cost {usd(metrics.get('cost_usd'))}",
-        f"{count(metrics.get('artifact_files'))} files, {size(metrics.get('artifact_bytes'))}",
+        f"artifact files {count(metrics.get('artifact_files'))}, {size(metrics.get('artifact_bytes'))}",
     )
     return ", ".join(written)
 
@@ -81,5 +82,5 @@ def _unmeasured(metrics: Mapping[str, Any]) -> Iterable[str]:
     """Yield why a number is missing, or no exact measurement, as the metrics themselves say."""
     about = metrics.get("about")
     for name, one in about.items() if isinstance(about, dict) else ():
-        if isinstance(one, dict) and one.get("reason"):
+        if isinstance(one, dict) and one.get("reason") and (metrics.get(name) is None or not one.get("exact", True)):
             yield f"{name}: {one['reason']}"

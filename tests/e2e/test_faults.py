@@ -17,8 +17,8 @@ EXPECTED = {
     "write": ("passed", ""),
     "nothing": ("failed", "step one: exited 0 but changed nothing in the workspace"),
     "fail": ("failed", "step one: exit code 3"),
-    "hang": ("timed_out", "step one: not finished after 4 s (limits.step_timeout)"),
-    "stubborn": ("timed_out", "step one: not finished after 4 s (limits.step_timeout)"),
+    "hang": ("timed_out", "step one: not finished after 6 s (limits.step_timeout)"),
+    "stubborn": ("timed_out", "step one: not finished after 6 s (limits.step_timeout)"),
     "daemon": ("passed", ""),
     "eat": ("exceeded", "step one: out of memory: limits.memory is 268435456 bytes"),
     "suicide": ("failed", "step one: killed by signal 9 (SIGKILL)"),
@@ -77,9 +77,9 @@ def test_a_daemonised_child_does_not_outlive_its_step(done: tuple[Project, str, 
 
 
 def test_cpu_and_peak_memory_are_exact(done: tuple[Project, str, int]) -> None:
-    """A step that burns a second and touches 150 MiB shows at least that, from its cgroup."""
+    """A step that burns half a second and touches 150 MiB shows at least that, from its cgroup."""
     metrics = _metrics(done[0], "burn")
-    assert metrics["cpu_seconds"] >= 1.0
+    assert metrics["cpu_seconds"] >= 0.5
     assert metrics["peak_memory_bytes"] >= 150 * 1024**2
     assert metrics["about"]["cpu_seconds"]["source"] == "cgroup"
     assert metrics["about"]["peak_memory_bytes"] | {"reason": ""} == {

@@ -7,6 +7,7 @@ followed: the key was meant for one endpoint.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -99,13 +100,17 @@ def _network(base_url: str) -> Iterator[None]:
     try:
         yield
     except aiohttp.ClientConnectorError as error:
-        raise _refused(502, f"cannot connect to {base_url}: {error.os_error.strerror or error.os_error}") from None
+        raise _refused(502, f"cannot connect to {base_url}: {_reason(error.os_error)}") from None
     except (TimeoutError, aiohttp.ServerTimeoutError):
         raise _refused(504, f"{base_url} did not answer in time", begun=True) from None
     except aiohttp.InvalidURL:
         raise _refused(502, f"{base_url!r} is no usable base URL") from None
     except (aiohttp.ClientError, ConnectionError) as error:
         raise _refused(502, f"lost the connection to {base_url}: {type(error).__name__}", begun=True) from None
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _refused(status: int, message: str, *, begun: bool = False) -> Refused:

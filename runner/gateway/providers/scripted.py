@@ -23,6 +23,8 @@ from runner.gateway.wire import chunks, completion, encode
 MODEL = "scripted"
 _BYTES_PER_TOKEN = 4
 _SHOWN = 200
+_SHOWN_PARTS = 4
+"""images/<framework>/answers/<scenario>.yaml."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,12 @@ class Script:
     answers: Sequence[ScriptedAnswer]
 
     def where(self, n: int) -> str:
-        return f"{self.file}, step {self.step}, answer {n}"
+        return f"{self.shown}, step {self.step}, answer {n}"
+
+    @property
+    def shown(self) -> str:
+        """Return the file's name for messages, which frameworks and records of other machines see."""
+        return "/".join(self.file.parts[-_SHOWN_PARTS:])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +81,7 @@ def pick_answer(script: Script, ask: Ask) -> ScriptedAnswer:
     """
     if ask.n > len(script.answers):
         raise _drift(
-            f"scripted answers exhausted: call {ask.n} of step {script.step}, but {script.file} has {len(script.answers)}"
+            f"scripted answers exhausted: call {ask.n} of step {script.step}, but {script.shown} has {len(script.answers)}"
         )
     answer = script.answers[ask.n - 1]
     text = last_message(ask.body)

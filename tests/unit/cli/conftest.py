@@ -160,7 +160,7 @@ def output(tmp_path: Path) -> Path:
         "crud-r3-abc": None,
     }
     for run_id, outcome in outcomes.items():
-        layout = RunLayout(tmp_path / "ghspec" / run_id)
+        layout = RunLayout(tmp_path / "out" / "ghspec" / run_id)
         layout.root.mkdir(parents=True)
         record = make_record(run_id, outcome)
         layout.metadata.write_text(record.model_dump_json(), encoding="utf-8")
@@ -169,4 +169,26 @@ def output(tmp_path: Path) -> Path:
             layout.step(index).root.mkdir(parents=True)
             layout.step(index).log("stdout").write_bytes(b"out %d\x1b[2J\n" % index)
             layout.step(index).log("stderr").write_bytes(b"err %d\n" % index)
-    return tmp_path
+    return tmp_path / "out"
+
+
+FILES = {
+    "config/experiments/default.yaml": "name: default\nframeworks: [demo, other]\nscenarios: [hello]\nrepetitions: 2\n",
+    "config/scenarios/hello.yaml": "name: hello\nsteps:\n  - id: greet\n    prompt: Say hello.\n",
+    "images/demo/framework.yaml": "name: demo\nsource: {path: src}\ncommand: ['true']\nsmoke_test: {command: ['true']}\n",
+    "images/demo/src/demo.txt": "demo",
+    "images/other/framework.yaml": (
+        "name: other\nsource: {path: src}\ncommand: ['true']\nsmoke_test: {command: ['true']}\n"
+    ),
+    "images/other/src/other.txt": "other",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a small project: two frameworks, one scenario, one experiment."""
+    for name, text in FILES.items():
+        path = tmp_path / "project" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return tmp_path / "project"

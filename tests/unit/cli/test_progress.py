@@ -86,3 +86,11 @@ def test_events_of_strangers_change_no_slot() -> None:
     progress.tell(finished("x", 3, 1, "broken"))
     assert progress.outcomes["broken"] == 1
     assert progress.active == []
+
+
+def test_a_run_that_was_stopped_says_nothing_about_the_others() -> None:
+    """The estimate looks at runs that ended by themselves only."""
+    progress = begin(KINDS, jobs=2, now=0)
+    for event in (started("a", 0), finished("a", 1, 1, "cancelled"), started("b", 1), finished("b", 2, 1, "broken")):
+        progress.tell(event)
+    assert progress.eta(2) == (None, False)

@@ -48,6 +48,14 @@ def test_a_passing_trouble_is_tried_again(stub: Any, engine: Engine, trouble: An
     assert len(stub.asked) == 4
 
 
+def test_time_does_not_run_backwards(stub: Any, engine: Engine) -> None:
+    """A start that the engine noted after the end counts as at the end."""
+    late = {**STATE["State"], "StartedAt": "2026-01-02T03:04:06.75Z"}  # type: ignore[dict-item]  # a nested mapping
+    stub.answer(INSPECT, (200, {**STATE, "State": late}))
+    state = engine.observer.inspect("c1")
+    assert state.started_at == state.finished_at == 1767323046.5
+
+
 def test_retries_have_an_end(stub: Any, engine: Engine) -> None:
     """After five tries the error reaches the caller, with the engine's words."""
     stub.answer(INSPECT, PASSING)

@@ -125,12 +125,19 @@ def test_nothing_listening_is_absence() -> None:
         pass
 
 
-@pytest.mark.parametrize("host", ["nonsense://x", "unix:/x/y:z://", "tcp://host:port"])
+@pytest.mark.parametrize("host", ["nonsense://x", "/var/run/x.sock", "tcp://host:port"])
 def test_a_bad_address_is_refused(host: str) -> None:
     """A DOCKER_HOST that is no address is an error that quotes it."""
     with pytest.raises(EngineError) as caught, connect({"DOCKER_HOST": host}):
         pass
     assert host in caught.value.what
+
+
+def test_a_socket_is_local_however_it_is_written(stub: Any) -> None:
+    """The short form of a socket's address is known to be on this machine."""
+    stub.answer("GET /info", (200, INFO))
+    with connect({"DOCKER_HOST": stub.host.replace("unix://", "unix:")}) as engine:
+        assert engine.info().local
 
 
 def test_places_in_order() -> None:

@@ -76,10 +76,11 @@ def test_endpoint_of_the_environment_is_the_models_endpoint(project: Project) ->
 
 def test_narrowing_keeps_the_files_order_and_lines(project: Project) -> None:
     """A narrowed list keeps the order of the file, and a later complaint still cites the file."""
+    edit(project, "config/experiments/default.yaml", "[build, greet]", "\n  - build\n  - greet")
     loaded = load_experiment(project, None, Overrides(scenarios=("greet",)), {"RUNNER_FRAMEWORKS": "beta, alpha"})
     assert (loaded.value.frameworks, loaded.value.scenarios) == (("alpha", "beta"), ("greet",))
     assert loaded.sources["scenarios"] == "flag --scenario"
-    assert loaded.located.where(("scenarios", 0)) == "config/experiments/default.yaml:3"
+    assert loaded.located.where(("scenarios", 0)) == "config/experiments/default.yaml:5"
 
 
 def test_narrowing_away_a_framework_spares_its_checks(project: Project) -> None:

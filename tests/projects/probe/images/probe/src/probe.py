@@ -70,10 +70,10 @@ def suicide() -> None:
 
 
 def burn() -> None:
-    """Use a second of CPU and 150 MiB for a moment."""
+    """Use half a second of CPU and 150 MiB for a moment."""
     write()
     hoard = b"x" * (150 << 20)
-    end = time.process_time() + 1.0
+    end = time.process_time() + 0.5
     while time.process_time() < end:
         pass
     del hoard

@@ -1,17 +1,13 @@
-"""A small experiment to plan."""
+"""A small experiment to plan, and its parts to vary."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import pytest
 
 from runner.plan.matrix import plan
 from runner.plan.models import ImageRef, Run
-from runner.spec.models import Experiment, Framework, Limits, LimitsPatch, Model, PypiSource, Scenario, SmokeTest, Step
-
-Planner = Callable[..., Sequence[Run]]
+from runner.spec.models import Experiment, Framework, LimitsPatch, Model, PypiSource, Scenario, SmokeTest, Step
 
 
 def make_framework(name: str = "alpha", **changes: Any) -> Framework:
@@ -62,15 +58,3 @@ def make_plan(
         {(one.name, two.name): answers for one in frameworks for two in scenarios},
         platform=platform,
     )
-
-
-@pytest.fixture
-def planned() -> Sequence[Run]:
-    """Return the runs of the small experiment."""
-    return make_plan()
-
-
-@pytest.fixture
-def limits() -> Limits:
-    """Return the built-in limits."""
-    return Limits()

@@ -1,0 +1,258 @@
+"""Metrics add up, and what was not measured is null with a reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from runner.engine.protocol import Usage
+from runner.evidence.metrics import (
+    MeasuredAttempt,
+    MeasuredStep,
+    read_metrics,
+    read_totals,
+    run_metrics,
+    step_metrics,
+    write_metrics,
+)
+from runner.evidence.readings import UNITS
+from runner.evidence.records import METRIC_NAMES, AttemptRecord, Outcome
+from runner.evidence.tree import TreeScan
+from runner.evidence.untrusted import ShimReport
+from runner.gateway.session import Totals
+from runner.spec.models import Model
+
+USAGE = Usage(
+    cpu_seconds=1.0,
+    peak_memory_bytes=100,
+    io_read_bytes=10,
+    io_write_bytes=20,
+    sources=dict.fromkeys(("cpu_seconds", "peak_memory_bytes", "io_read_bytes", "io_write_bytes"), "cgroup"),
+)
+TOTALS = Totals(
+    api_calls=2,
+    tokens_in=30,
+    tokens_out=7,
+    tokens_cached=0,
+    cost_usd=0.5,
+    failed_calls=0,
+    unmetered_calls=0,
+    last_error="",
+)
+OPENAI = Model(provider="openai", name="gpt")
+TREE = TreeScan(entries={}, files=4, bytes=44)
+
+
+def _step(
+    name: str,
+    index: int,
+    attempts: list[MeasuredAttempt],
+    *,
+    outcome: Outcome = "passed",
+    model: Model | None = OPENAI,
+    tree: TreeScan | None = TREE,
+) -> MeasuredStep:
+    return MeasuredStep(step=name, index=index, outcome=outcome, attempts=tuple(attempts), tree=tree, model=model)
+
+
+def test_units_cover_the_names() -> None:
+    """Each metric has a unit, in the order of the records."""
+    assert tuple(UNITS) == METRIC_NAMES
+
+
+def test_attempts_add_and_peaks_do_not(attempt: AttemptRecord) -> None:
+    """Time, cpu, io, calls and tokens of all attempts add up; the peak is the highest of them."""
+    retry = attempt.model_copy(update={"attempt": 2, "seconds": 3.0})
+    more = dataclasses.replace(USAGE, peak_memory_bytes=70)
+    report = step_metrics(_step("a", 1, [(attempt, USAGE, None, TOTALS), (retry, more, None, TOTALS)]))
+    assert report.totals == {
+        "wall_seconds": 5.0,
+        "cpu_seconds": 2.0,
+        "peak_memory_bytes": 100,
+        "io_read_bytes": 20,
+        "io_write_bytes": 40,
+        "api_calls": 4,
+        "tokens_in": 60,
+        "tokens_out": 14,
+        "tokens_cached": 0,
+        "cost_usd": 1.0,
+        "steps_total": 1,
+        "steps_passed": 1,
+        "attempts": 2,
+        "artifact_files": 4,
+        "artifact_bytes": 44,
+    }
+    assert report.about["cpu_seconds"].model_dump() == {
+        "unit": "seconds",
+        "source": "cgroup",
+        "exact": True,
+        "status": "measured",
+        "reason": "",
+    }
+    assert report.about["cost_usd"].status == "derived"
+
+
+def test_run_adds_steps_and_leaves_out_the_skipped(attempt: AttemptRecord) -> None:
+    """A skipped step used nothing: its own values are null, and the totals are those of the performed ones."""
+    steps = [
+        _step("a", 1, [(attempt, USAGE, None, TOTALS)]),
+        _step("b", 2, [(attempt, USAGE, None, TOTALS)], outcome="failed"),
+        _step("c", 3, [], outcome="skipped"),
+    ]
+    report = run_metrics(steps, dataclasses.replace(TREE, files=9))
+    assert report.totals["wall_seconds"] == 4.0
+    assert report.totals["peak_memory_bytes"] == 100
+    assert report.totals["tokens_in"] == 60
+    assert (report.totals["steps_total"], report.totals["steps_passed"], report.totals["attempts"]) == (3, 1, 2)
+    assert report.totals["artifact_files"] == 9
+    assert [(one["step"], one["index"], one["cpu_seconds"]) for one in report.per_step] == [
+        ("a", 1, 1.0),
+        ("b", 2, 1.0),
+        ("c", 3, None),
+    ]
+
+
+def test_one_null_makes_the_total_null(attempt: AttemptRecord) -> None:
+    """A sum over less than all is no total: it is null, and the reason names the part that is missing."""
+    unknown = Usage(reasons={"io_read_bytes": "blkio counts nothing here"})
+    steps = [_step("a", 1, [(attempt, USAGE, None, TOTALS)]), _step("b", 2, [(attempt, unknown, None, TOTALS)])]
+    report = run_metrics(steps, TREE)
+    assert report.totals["io_read_bytes"] is None
+    assert report.about["io_read_bytes"].reason == "step b: attempt 1: blkio counts nothing here"
+    assert report.about["io_read_bytes"].status == "unmeasured"
+    assert report.about["cpu_seconds"].reason == "step b: attempt 1: the engine gives no reading"
+
+
+def test_shim_stands_in_for_the_engine(attempt: AttemptRecord) -> None:
+    """Where the engine cannot tell, the shim's reading is used, called partial, and never exact."""
+    shim = ShimReport(cpu_seconds=0.5, max_rss_bytes=50, io_read_bytes=1, io_write_bytes=2)
+    usage = Usage(reasons={"peak_memory_bytes": "no parent cgroup"})
+    report = step_metrics(_step("a", 1, [(attempt, usage, shim, TOTALS)]))
+    assert [report.totals[name] for name in METRIC_NAMES[1:5]] == [0.5, 50, 1, 2]
+    about = report.about["peak_memory_bytes"]
+    assert (about.source, about.exact, about.status) == ("shim", False, "partial")
+    assert about.reason == "peak of the largest single process, not of all together (no parent cgroup)"
+
+
+def test_samples_are_called_samples(attempt: AttemptRecord) -> None:
+    """A value that the engine sampled is partial and not exact."""
+    usage = Usage(cpu_seconds=1.0, sources={"cpu_seconds": "stats"})
+    about = step_metrics(_step("a", 1, [(attempt, usage, None, TOTALS)])).about["cpu_seconds"]
+    assert (about.source, about.exact, about.status, about.reason) == (
+        "stats",
+        False,
+        "partial",
+        "sampled while it ran",
+    )
+
+
+def test_sources_mix_visibly(attempt: AttemptRecord) -> None:
+    """A total of exact and partial parts names both sources and is as weak as its weakest part."""
+    shim = ShimReport(cpu_seconds=0.5)
+    steps = [_step("a", 1, [(attempt, USAGE, None, TOTALS)]), _step("b", 2, [(attempt, Usage(), shim, TOTALS)])]
+    about = run_metrics(steps, TREE).about["cpu_seconds"]
+    assert (about.source, about.exact, about.status) == ("cgroup+shim", False, "partial")
+
+
+def test_without_network_noughts_are_facts(attempt: AttemptRecord) -> None:
+    """A framework without a model made no call: 0, exact, and the reason says why that is known."""
+    report = step_metrics(_step("a", 1, [(attempt, USAGE, None, None)], model=None))
+    for name in ("api_calls", "tokens_in", "tokens_out", "tokens_cached", "cost_usd"):
+        assert report.totals[name] == 0
+        assert report.about[name].exact
+        assert report.about[name].source == "runner"
+        assert report.about[name].reason == "no network, so no model was called"
+
+
+def test_scripted_tokens_are_marked(attempt: AttemptRecord) -> None:
+    """Tokens of a scripted model are counted by rule and say so; it has no price."""
+    report = step_metrics(_step("a", 1, [(attempt, USAGE, None, TOTALS)], model=Model()))
+    assert report.totals["tokens_in"] == 30
+    assert not report.about["tokens_in"].exact
+    assert report.about["tokens_in"].reason == "scripted model: counted by rule"
+    assert report.totals["cost_usd"] is None
+    assert report.about["cost_usd"].reason == "attempt 1: scripted model: it has no price"
+
+
+@pytest.mark.parametrize(
+    ("totals", "name", "reason"),
+    [
+        (
+            dataclasses.replace(TOTALS, unmetered_calls=1),
+            "tokens_in",
+            "attempt 1: the provider stated no usage for 1 of 2 calls",
+        ),
+        (dataclasses.replace(TOTALS, tokens_cached=None), "tokens_cached", "attempt 1: not stated"),
+        (dataclasses.replace(TOTALS, cost_usd=None), "cost_usd", "attempt 1: no price is known for gpt"),
+        (None, "api_calls", "attempt 1: the gateway gave no totals"),
+    ],
+)
+def test_unstated_model_use_is_null(attempt: AttemptRecord, totals: Totals | None, name: str, reason: str) -> None:
+    """Tokens and cost that nobody stated are null, never 0, with the reason."""
+    report = step_metrics(_step("a", 1, [(attempt, USAGE, None, totals)]))
+    assert report.totals[name] is None
+    assert report.about[name].reason == reason
+
+
+def test_container_that_never_ran(attempt: AttemptRecord) -> None:
+    """An attempt whose container did not run has no wall time."""
+    report = step_metrics(_step("a", 1, [(attempt.model_copy(update={"seconds": None}), Usage(), None, TOTALS)]))
+    assert report.totals["wall_seconds"] is None
+    assert report.about["wall_seconds"].reason == "attempt 1: the container did not run"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_impossible_readings_are_none(attempt: AttemptRecord, value: float) -> None:
+    """A reading that cannot be is no reading."""
+    report = step_metrics(_step("a", 1, [(attempt, dataclasses.replace(USAGE, cpu_seconds=value), None, TOTALS)]))
+    assert report.totals["cpu_seconds"] is None
+
+
+def test_workspace_that_cannot_be_read(attempt: AttemptRecord) -> None:
+    """A workspace of which a part is unreadable is counted as partial; one that could not be looked at is null."""
+    partial = dataclasses.replace(TREE, unreadable=(b"locked",))
+    about = step_metrics(_step("a", 1, [], tree=partial)).about["artifact_files"]
+    assert (about.status, about.exact, about.reason) == ("partial", False, "1 folders could not be listed")
+    assert run_metrics([], None).totals["artifact_bytes"] is None
+
+
+def test_run_without_a_performed_step() -> None:
+    """A run that never got to a step has no usage, and says so."""
+    report = run_metrics([_step("a", 1, [], outcome="skipped")], TREE)
+    assert report.totals["wall_seconds"] is None
+    assert report.about["wall_seconds"].reason == "no step was performed"
+    assert report.totals["attempts"] == 0
+
+
+def test_format_on_disk(tmp_path: Path, attempt: AttemptRecord) -> None:
+    """The file is flat names, per_step with the same names, and about for each; it can be read back."""
+    report = run_metrics([_step("a", 1, [(attempt, USAGE, None, TOTALS)])], TREE)
+    write_metrics(tmp_path / "metrics.json", report)
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    assert set(content) == {*METRIC_NAMES, "per_step", "about"}
+    assert [set(one) for one in content["per_step"]] == [{"step", "index", *METRIC_NAMES}]
+    assert set(content["about"]) == set(METRIC_NAMES)
+    assert set(content["about"]["cpu_seconds"]) == {"unit", "source", "exact", "status", "reason"}
+    assert read_totals(tmp_path / "metrics.json") == report.totals
+    assert read_metrics(tmp_path / "metrics.json") == report
+
+
+def test_step_file_names_its_step(tmp_path: Path, attempt: AttemptRecord) -> None:
+    """A step's file holds its own numbers, its name and its position."""
+    report = step_metrics(_step("a", 3, [(attempt, USAGE, None, TOTALS)]))
+    write_metrics(tmp_path / "metrics.json", report)
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    assert (content["step"], content["index"], content["wall_seconds"], content["per_step"]) == ("a", 3, 2.0, [])
+    assert read_metrics(tmp_path / "metrics.json") == report
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", '{"wall_seconds": "x", "cpu_seconds": true}', '{"wall_seconds": NaN'])
+def test_unusable_file_tells_nothing(tmp_path: Path, text: str | None) -> None:
+    """Metrics that are missing or damaged are all unknown."""
+    if text is not None:
+        (tmp_path / "metrics.json").write_text(text)
+    assert read_totals(tmp_path / "metrics.json") == dict.fromkeys(METRIC_NAMES)
+    assert read_metrics(tmp_path / "metrics.json") is None

@@ -1,0 +1,99 @@
+"""The README tells a person what happened, loudly where it matters."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from runner.engine.protocol import Usage
+from runner.evidence.metrics import MeasuredStep, MetricsReport, run_metrics
+from runner.evidence.readme import render_readme
+from runner.evidence.records import AttemptRecord, RunRecord
+from runner.evidence.tree import TreeScan
+from runner.gateway.session import Totals
+from runner.spec.models import Model
+
+
+@pytest.fixture
+def metrics(record: RunRecord, attempt: AttemptRecord) -> MetricsReport:
+    """Return metrics that fit the record."""
+    totals = Totals(
+        api_calls=1,
+        tokens_in=1234,
+        tokens_out=5,
+        tokens_cached=0,
+        cost_usd=None,
+        failed_calls=0,
+        unmetered_calls=0,
+        last_error="",
+    )
+    usage = Usage(cpu_seconds=1.0, peak_memory_bytes=3 * 1024**2)
+    tree = TreeScan(entries={}, files=2, bytes=2048)
+    steps = [
+        MeasuredStep(
+            step=one.id,
+            index=one.index,
+            outcome=one.outcome,
+            attempts=((attempt, usage, None, totals),),
+            tree=tree,
+            model=record.run.model,
+        )
+        for one in record.steps
+    ]
+    return run_metrics(steps, tree)
+
+
+def test_tells_what_happened(record: RunRecord, metrics: MetricsReport) -> None:
+    """Outcome and reason come first, then each step with its numbers, then how to look closer."""
+    lines = render_readme(record, metrics).splitlines()
+    assert lines[0] == "# fake on crud, repetition 1"
+    assert lines[2] == "**failed: the framework's doing** \N{EN DASH} step course: exit code 1"
+    assert (
+        "| 2. course | failed | 2.00 s | 1,234 | 5 | 3 | 1 "
+        "| [out](steps/step_002/stdout.log) [err](steps/step_002/stderr.log) |" in lines
+    )
+    assert "- course: exit code 1" in lines
+    assert "| peak_memory_bytes | 3.0 MiB | cgroup, exact |  |" in lines
+    assert "$ runner show crud-r1-0123456789" in lines
+    assert "$ runner logs crud-r1-0123456789@course" in lines
+
+
+def test_scripted_model_is_loud(record: RunRecord, metrics: MetricsReport) -> None:
+    """A scripted model is announced before any number, and its cost is a dash with the reason."""
+    text = render_readme(record, metrics)
+    assert text.index("> **SCRIPTED MODEL** (scripted model)") < text.index("## Steps")
+    assert "| cost_usd | \N{EN DASH} | unmeasured | step student: attempt 1: scripted model" in text
+
+
+def test_real_model_is_named(record: RunRecord, metrics: MetricsReport) -> None:
+    """A real model is named, and nothing says scripted."""
+    run = record.run.model_copy(update={"model": Model(provider="openai", name="gpt")})
+    real = record.model_copy(update={"run": run, "model_label": "openai/gpt"})
+    text = render_readme(real, metrics)
+    assert "- model: **openai/gpt**" in text
+    assert "SCRIPTED" not in text
+
+
+def test_links_are_relative(record: RunRecord, metrics: MetricsReport) -> None:
+    """No link leads out of the run directory."""
+    targets = re.findall(r"\]\(([^)]*)\)", render_readme(record, metrics))
+    assert targets
+    assert not [one for one in targets if one.startswith(("/", "..")) or ":" in one]
+
+
+def test_text_of_a_framework_is_inert(record: RunRecord, metrics: MetricsReport) -> None:
+    """A reason with markup, line ends or terminal sequences stays one line of plain text."""
+    evil = record.model_copy(update={"reason": "a|b\n# heading <img> \x1b[2J", "notes": ("`x`",)})
+    text = render_readme(evil, metrics)
+    assert "a\\|b\\\\n\\# heading \\<img\\> \\\\x1b\\[2J" in text
+    assert "- \\`x\\`" in text
+    assert "\x1b" not in text
+
+
+def test_unfinished_run(record: RunRecord, metrics: MetricsReport) -> None:
+    """A record without an outcome, archive or steps still gives a page."""
+    bare = record.model_copy(update={"outcome": None, "reason": "", "archive": None, "steps": ()})
+    text = render_readme(bare, metrics)
+    assert "**not finished**" in text
+    assert "sha256" not in text.split("## Where things are")[1]

@@ -1,0 +1,140 @@
+"""The gateway process itself: how it starts, who may steer it, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from runner.errors import ExitCode
+from runner.gateway.client import GatewayProcess, start_gateway
+from runner.gateway.leftovers import hold, remove_leftovers
+from runner.gateway.session import GatewayError, SessionSpec
+from runner.gateway.settings import GatewaySettings
+
+pytestmark = pytest.mark.processes
+
+Spec = Callable[..., SessionSpec]
+ANSWERS = "version: 1\nsteps: {one: [{content: x}]}"
+
+
+def test_client_imports_no_server() -> None:
+    """An experiment without a model pays for no web server: the client's modules import none."""
+    modules = "runner.gateway.client, runner.gateway.settings, runner.gateway.labels, runner.gateway.calls"
+    code = f"import sys, {modules}; sys.exit('aiohttp' in sys.modules or 'asyncio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_block_ends_with_nothing_left(settings: GatewaySettings, make_spec: Spec) -> None:
+    """When the block ends, the process has ended and its folder with all sockets is gone, open sessions or not."""
+    with start_gateway(settings) as gateway:
+        assert isinstance(gateway, GatewayProcess)
+        session = gateway.open(make_spec(answers=ANSWERS))
+        assert gateway.folder.stat().st_mode & 0o777 == 0o700
+        assert session.directory.stat().st_mode & 0o777 == 0o700
+    assert not gateway.folder.exists()
+    assert gateway.process.returncode == 0
+    with pytest.raises(GatewayError):
+        gateway.open(make_spec(answers=ANSWERS))
+
+
+def test_killed_gateway_is_said(settings: GatewaySettings, make_spec: Spec, sdk: Any) -> None:
+    """After the process was killed, open says so with the exit code, and close still gives what was recorded."""
+    with start_gateway(settings) as gateway:
+        assert isinstance(gateway, GatewayProcess)
+        session = gateway.open(make_spec(answers=ANSWERS))
+        messages: Any = [{"role": "user", "content": "x"}]
+        sdk(session).chat.completions.create(model="m", messages=messages)
+        gateway.process.kill()
+        gateway.process.wait()
+        with pytest.raises(GatewayError, match="the gateway does not answer") as error:
+            gateway.open(make_spec(answers=ANSWERS))
+        totals = gateway.close(session)
+    assert "exit code -9" in error.value.why
+    assert error.value.exit_code == ExitCode.BROKEN
+    assert error.value.hint
+    assert (totals.api_calls, totals.tokens_in, totals.last_error_fault) == (1, None, "runner")
+    assert "the gateway does not answer" in totals.last_error
+    assert not gateway.folder.exists()
+
+
+def test_gateway_that_cannot_start_is_said(settings: GatewaySettings, make_spec: Spec) -> None:
+    """If the process fails at its start, the first open quotes what it said last."""
+    broken = dataclasses.replace(settings, read_timeout="soon")  # type: ignore[arg-type]
+    with start_gateway(broken) as gateway, pytest.raises(GatewayError, match="did not start") as error:
+        gateway.open(make_spec(answers=ANSWERS))
+    assert "read_timeout" in error.value.why
+
+
+def test_gateway_ends_with_its_parent(tmp_path: Path, wait_until: Any) -> None:
+    """If the parent is killed, the process ends by itself and removes its folder."""
+    code = (
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "from runner.gateway.client import GatewayProcess\n"
+        "from runner.gateway.settings import GatewaySettings\n"
+        f"settings = GatewaySettings(key=None, base_url='', runtime=Path({str(tmp_path)!r}))\n"
+        "gateway = GatewayProcess(settings)\n"
+        "gateway._await_ready()\n"
+        "print(gateway.pid, gateway.folder, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    pid, folder = done.stdout.split()
+    assert done.returncode == -signal.SIGKILL
+    wait_until(lambda: not Path(folder).exists())
+    wait_until(lambda: not _lives(int(pid)))
+
+
+def _lives(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    return False
+
+
+def test_interrupt_of_the_terminal_is_left_to_the_parent(gateway: GatewayProcess, make_spec: Spec) -> None:
+    """SIGINT does not end the process, and it is in a session of its own."""
+    gateway.close(gateway.open(make_spec(answers=ANSWERS)))
+    os.kill(gateway.pid, signal.SIGINT)
+    gateway.close(gateway.open(make_spec(answers=ANSWERS)))
+    assert os.getsid(gateway.pid) == gateway.pid
+
+
+def test_leftover_folder_is_removed_and_a_held_one_kept(tmp_path: Path) -> None:
+    """Of old folders only those go that nobody holds; young ones and other names stay."""
+    names = ["cgr-old", "cgr-held", "cgr-young", "other"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        os.close(hold(tmp_path / name))
+    holder = hold(tmp_path / "cgr-held")
+    old = time.time() - 3600
+    for name in ("cgr-old", "cgr-held", "other"):
+        os.utime(tmp_path / name, (old, old))
+    assert remove_leftovers(tmp_path) == [tmp_path / "cgr-old"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+    os.close(holder)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_disk_that_takes_no_record_fails_the_call(
+    gateway: GatewayProcess, make_spec: Spec, sdk: Any, *, stream: bool
+) -> None:
+    """A call that cannot be recorded is not answered: nothing a framework acted on is missing from the evidence."""
+    spec = make_spec(answers=ANSWERS)
+    spec.calls_file.parent.mkdir(parents=True)
+    spec.calls_file.symlink_to("/dev/full")
+    session = gateway.open(spec)
+    messages: Any = [{"role": "user", "content": "x"}]
+    with pytest.raises(openai.APIError, match="cannot be recorded"):
+        list(sdk(session).chat.completions.create(model="m", messages=messages, stream=stream))
+    assert "No space left on device" in gateway.close(session).last_error

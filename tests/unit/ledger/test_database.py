@@ -1,0 +1,127 @@
+"""A ledger that cannot be used says why, and what to type."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from runner.errors import ExitCode, StorageError
+from runner.ledger.database import connected, network_file_system, translated
+from runner.ledger.schema import APPLICATION_ID, VERSION, UnusableLedger
+from runner.ledger.store import ledger_path, open_ledger
+
+MOUNTS = rb"""22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+30 22 0:40 / /home rw,relatime - nfs4 server:/home rw
+31 30 0:41 / /home/my\040disk rw - xfs /dev/sdb1 rw
+32 22 0:42 / /homestead rw - tmpfs tmpfs rw
+"""
+
+
+def _open(folder: Path) -> None:
+    with open_ledger(ledger_path(folder)) as ledger:
+        ledger.rows()
+
+
+def test_new_ledger_is_marked(tmp_path: Path) -> None:
+    """A new ledger carries its version and the program's mark, and lets readers and a writer work together."""
+    _open(tmp_path)
+    connection = sqlite3.connect(ledger_path(tmp_path))
+    answers = [
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("user_version", "application_id", "journal_mode")
+    ]
+    connection.close()
+    assert answers == [VERSION, APPLICATION_ID, "wal"]
+
+
+def test_newer_ledger_is_refused(tmp_path: Path) -> None:
+    """A ledger of a newer version is left as it is, and the message names both versions."""
+    _open(tmp_path)
+    connection = sqlite3.connect(ledger_path(tmp_path))
+    connection.execute(f"PRAGMA user_version = {VERSION + 7}")
+    connection.close()
+    with pytest.raises(UnusableLedger) as caught:
+        _open(tmp_path)
+    assert caught.value.exit_code is ExitCode.STORAGE
+    assert caught.value.what == f"{ledger_path(tmp_path)} was written by a newer version of this program"
+    assert caught.value.why == f"its version is {VERSION + 7}, this program knows {VERSION}"
+    assert "runner ledger rebuild" in caught.value.hint
+
+
+def test_foreign_database_is_refused(tmp_path: Path) -> None:
+    """Another program's database is not written to."""
+    connection = sqlite3.connect(ledger_path(tmp_path))
+    connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    before = ledger_path(tmp_path).read_bytes()
+    with pytest.raises(UnusableLedger, match="is not a ledger"):
+        _open(tmp_path)
+    assert ledger_path(tmp_path).read_bytes() == before
+
+
+def test_file_that_is_no_database(tmp_path: Path) -> None:
+    """A file of other content is called damaged, with the way out."""
+    ledger_path(tmp_path).write_bytes(b"not a database, " * 100)
+    with pytest.raises(UnusableLedger, match="is damaged") as caught:
+        _open(tmp_path)
+    assert caught.value.hint.startswith("`runner ledger rebuild`")
+
+
+def test_damaged_pages(tmp_path: Path) -> None:
+    """Damage inside the file shows when it is read, with the way out."""
+    _open(tmp_path)
+    data = bytearray(ledger_path(tmp_path).read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    ledger_path(tmp_path).write_bytes(data)
+    with pytest.raises(UnusableLedger, match="is damaged"):
+        _open(tmp_path)
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    """An output folder that cannot be made is named."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"cannot make .*/file/runs"):
+        _open(tmp_path / "file" / "runs")
+
+
+def test_file_that_cannot_be_opened(tmp_path: Path) -> None:
+    """A ledger that cannot be opened, here because it is a folder, is no reason to rebuild."""
+    ledger_path(tmp_path).mkdir()
+    with pytest.raises(StorageError, match="cannot be opened") as caught:
+        _open(tmp_path)
+    assert not isinstance(caught.value, UnusableLedger)
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("PRAGMA query_only = ON", "cannot be written"),
+        ("PRAGMA max_page_count = 1", "the disk is full"),
+    ],
+)
+def test_what_sqlite_refuses(tmp_path: Path, statement: str, words: str) -> None:
+    """A write that fails is a StorageError in our words, and no reason to rebuild."""
+    path = ledger_path(tmp_path)
+    with connected(path) as connection:
+        connection.execute(statement)
+        with pytest.raises(StorageError, match=words) as caught:
+            _write_much(connection, path)
+    assert not isinstance(caught.value, UnusableLedger)
+    assert caught.value.hint
+
+
+def _write_much(connection: sqlite3.Connection, path: Path) -> None:
+    with translated(path):
+        connection.execute("CREATE TABLE much AS SELECT randomblob(1000000) AS x")
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [("/home/me", "nfs4"), ("/home/my disk/x", None), ("/homestead", None), ("/srv", None), ("/home", "nfs4")],
+)
+def test_network_file_systems(tmp_path: Path, folder: str, kind: str | None) -> None:
+    """The mount a folder is on decides, by the longest mount point that is a folder above it."""
+    (tmp_path / "mountinfo").write_bytes(MOUNTS)
+    assert network_file_system(Path(folder), tmp_path / "mountinfo") == kind

@@ -1,0 +1,60 @@
+"""What the documentation tells people to type is understood."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from runner.cli.parser import parse
+from runner.spec.models import Framework, Scenario
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def _typed() -> Iterator[tuple[str, list[str]]]:
+    """Yield each command of the console blocks, with the page it stands on."""
+    for page in PAGES:
+        for line in re.findall(r"^[$#] (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+            for command in line.split("&&"):
+                words = shlex.split(command, comments=True)
+                yield str(page.relative_to(ROOT)), [word for word in words if not re.fullmatch(r"[A-Z]+=\S*", word)]
+
+
+RUNNER_LINES = [(page, words[1:]) for page, words in _typed() if words[:1] == ["runner"]]
+MAKE_LINES = [(page, words[1:]) for page, words in _typed() if words[:1] == ["make"]]
+
+
+@pytest.mark.parametrize(("page", "arguments"), RUNNER_LINES, ids=str)
+def test_runner_commands_parse(page: str, arguments: list[str]) -> None:
+    """Every `runner` command on a page is accepted by the command line's grammar."""
+    if ">" in arguments:
+        arguments = arguments[: arguments.index(">")]
+    assert parse(arguments).command == next(word for word in arguments if not word.startswith("-"))
+
+
+@pytest.mark.parametrize(("page", "targets"), MAKE_LINES, ids=str)
+def test_make_targets_exist(page: str, targets: list[str]) -> None:
+    """Every `make` target on a page is one of the Makefile's."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+
+
+def _yaml_blocks(page: str) -> list[str]:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_example_scenario_is_one() -> None:
+    """The first example on writing a scenario is a whole scenario."""
+    assert Scenario.model_validate(yaml.safe_load(_yaml_blocks("how-to/write-a-scenario.md")[0])).name == "greeting"
+
+
+def test_the_example_framework_is_one() -> None:
+    """The first example on adding a framework is a whole recipe."""
+    assert Framework.model_validate(yaml.safe_load(_yaml_blocks("how-to/add-a-framework.md")[0])).name == "my-agent"
