@@ -23,6 +23,7 @@ from runner.engine.protocol import Engine, EngineInfo
 from runner.errors import ExitCode
 from runner.events import EventSink, Notice
 from runner.execution.cancellation import Cancellation
+from runner.execution.claim import claim
 from runner.execution.context import Context
 from runner.execution.executors.local import LocalPool
 from runner.execution.experiment import carry_out
@@ -83,17 +84,18 @@ class PreparedImages:
 
 @contextmanager
 def open_session(args: Namespace, console: Console, workplace: Workplace, inputs: Inputs) -> Iterator[Session]:
-    """Connect to the engine, open ledger and log, and sweep what dead runners left.
+    """Claim the folder of runs, connect to the engine, open ledger and log, and sweep what dead runners left.
 
     Raises:
         ConfigError: if the model's key is missing.
         EngineError: if no engine can be used.
-        StorageError: if the ledger cannot be used.
+        StorageError: if the ledger cannot be used, or another runner is at work in the same folder.
     """
     output = workplace.project.output(inputs.experiment.value.output)
     # A missing key is found before anything is built or started.
     gateway = _gateway_settings(workplace, inputs)
     with ExitStack() as stack:
+        stack.enter_context(claim(output))
         verbose = console.err if args.verbose else None
         log = stack.enter_context(logging_to(workplace.project.state, verbose=verbose))
         engine = stack.enter_context(connect(workplace.environment))

@@ -6,6 +6,7 @@ import platform
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from runner.cli.selection import names
 from runner.cli.workplace import Workplace
@@ -34,7 +35,8 @@ def read_inputs(workplace: Workplace, args: Namespace) -> Inputs:
         repetitions=args.repetitions,
         model=args.model,
         jobs=args.jobs,
-        output=args.output,
+        # On the command line a folder is meant from where the user stands; in a file, from the project.
+        output=str(Path(args.output).absolute()) if args.output else None,
         seed=args.seed,
         archive=args.archive,
     )

@@ -187,7 +187,7 @@ def _describe(run: Run, step: PlannedStep, attempt: int) -> dict[str, object]:
         "run": run.id,
         "framework": run.framework.name,
         "scenario": run.scenario,
-        "step": {"id": step.id, "index": step.index, "count": len(run.steps), "title": step.title},
+        "step": {"id": step.id, "index": step.index, "count": len(run.steps)},
         "attempt": attempt,
         "repetition": run.repetition,
         "seed": run.seed,

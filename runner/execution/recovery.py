@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from runner.engine.cgroup import CGROUP_ROOT, find_parents, find_stale_parents
 from runner.engine.owner import Owner
 from runner.engine.protocol import ContainerState, Engine
 from runner.engine.sweep import Swept, sweep
+from runner.errors import EngineError
 from runner.evidence.atomic import remove_leftovers, write_json
 from runner.evidence.layout import RunLayout
 from runner.evidence.logs import collect_logs
@@ -24,8 +26,18 @@ _LOG_LIMIT = 16 * 1024**2
 
 
 def sweep_dead(engine: Engine, me: Owner) -> Swept:
-    """Collect, then remove, what dead runners of this user left in the engine; everyone else's is left alone."""
-    return sweep(engine, me, collect=lambda state: _collect(engine, state))
+    """Collect, then remove, what dead runners of this user left in the engine; everyone else's is left alone.
+
+    Raises:
+        EngineError: if the engine cannot be asked.
+    """
+    swept = sweep(engine, me, collect=lambda state: _collect(engine, state))
+    stale = stale_cgroups(engine)
+    try:
+        engine.observer.release(stale)
+    except EngineError as error:
+        return dataclasses.replace(swept, kept=(*swept.kept, ("an empty control group", str(error))))
+    return swept
 
 
 def stale_cgroups(engine: Engine, root: Path = CGROUP_ROOT) -> Sequence[str]:

@@ -113,7 +113,7 @@ class ImageStatus:
     id: str | None
     locked: bool
     stale: str
-    """What changed since the lock was made; empty if nothing did."""
+    """What changed since the lock was made, or why the recipe cannot be read; empty if all is well."""
     artifacts: int | None
     artifacts_bytes: int | None
     missing: int | None

@@ -114,7 +114,13 @@ def known(images: Path, cache: Path, name: str) -> tuple[str, str | None]:
 def listing(ctx: ImageContext) -> list[ImageStatus]:
     """Tell for the base, the builders and every framework how far its image is."""
     ground = Ground(ctx)
-    return [_status(ground, load(ctx.images, name)) for name in _all(ctx.images)]
+    rows = []
+    for name in _all(ctx.images):
+        try:
+            rows.append(_status(ground, load(ctx.images, name)))
+        except ConfigError as error:
+            rows.append(_unlocked(name, stale=str(error)))
+    return rows
 
 
 def _all(images: Path) -> list[str]:
@@ -124,7 +130,7 @@ def _all(images: Path) -> list[str]:
 def _status(ground: Ground, recipe: Recipe) -> ImageStatus:
     ctx = ground.ctx
     if not recipe.lock.is_file() or not ground.recipe.lock.is_file():
-        return _unlocked(recipe)
+        return _unlocked(recipe.name)
     lock_file = lockfile.read(recipe)
     base = None if recipe.kind == "base" else lockfile.read(ground.recipe)
     digest = inputs_of(ground, recipe)
@@ -144,13 +150,13 @@ def _status(ground: Ground, recipe: Recipe) -> ImageStatus:
     )
 
 
-def _unlocked(recipe: Recipe) -> ImageStatus:
+def _unlocked(name: str, stale: str = "") -> ImageStatus:
     return ImageStatus(
-        name=recipe.name,
+        name=name,
         tag=None,
         id=None,
         locked=False,
-        stale="",
+        stale=stale,
         artifacts=None,
         artifacts_bytes=None,
         missing=None,

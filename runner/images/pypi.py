@@ -119,10 +119,15 @@ def _download(
     sources: list[str] = []
     for pin, is_wheel in pins:
         (wheels if is_wheel else sources).append(pin)
-    for name, lines, choice in (("wheels", wheels, "--only-binary"), ("sources", sources, "--no-binary")):
+    # Only the distributions themselves must come as source; what builds them may be wheels.
+    by_name = ",".join(line.partition("==")[0] for line in sources)
+    for name, lines, choice in (
+        ("wheels", wheels, ("--only-binary", ":all:")),
+        ("sources", sources, ("--no-binary", by_name)),
+    ):
         if lines:
             (folder / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-            options = ["download", "--quiet", "--no-deps", choice, ":all:", "--dest", "/out/files"]
+            options = ["download", "--quiet", "--no-deps", *choice, "--dest", "/out/files"]
             _pip(ctx, workshop, folder, [*options, "--requirement", f"/out/{name}.txt"], where)
     return files
 

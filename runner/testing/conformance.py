@@ -124,8 +124,8 @@ def signals_show_in_the_exit_code(lab: Lab) -> None:
 
 
 def root_is_read_only(lab: Lab) -> None:
-    """The root file system cannot be written."""
-    expect(lab.perform("write root")[0].exit_code, 30, "exit code of an attempt to write")
+    """The root file system cannot be written, not even by its owner."""
+    expect(lab.perform("write root", user="0:0")[0].exit_code, 30, "exit code of an attempt to write")
 
 
 def network_is_loopback_only(lab: Lab) -> None:

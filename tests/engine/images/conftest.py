@@ -60,7 +60,7 @@ def make_project(engine: Engine, tmp_path: Path) -> Iterator[Callable[[Path], Pr
 
     yield make
     for project in made:
-        for tag in {status.tag for status in pipeline.listing(project.ctx) if status.name != "base"}:
+        for tag in {status.tag for status in pipeline.listing(project.ctx) if status.name in _case_names()}:
             if tag is not None:
                 engine.images.remove(tag)
         pipeline.remove(project.ctx, (one for one in pipeline.superseded(project.ctx) if one.name in _case_names()))

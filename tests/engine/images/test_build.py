@@ -180,9 +180,9 @@ def test_a_changed_smoke_test_is_run_without_building(project: Project) -> None:
     recipe = project.add("local") / "framework.yaml"
     pipeline.lock(project.ctx, ["local"])
     first = project.ensure("local")
-    recipe.write_text(recipe.read_text().replace("smoke_test: {command: [", "smoke_test: {command: [sh, -c, false, "))
+    recipe.write_text(recipe.read_text().replace("smoke_test: {command: [", "smoke_test: {command: [sh, -c, 'false', "))
     assert "the smoke test of local failed with exit code 1" in project.failure("local")
-    recipe.write_text(recipe.read_text().replace("[sh, -c, false, ", "[sh, -c, 'true', "))
+    recipe.write_text(recipe.read_text().replace("[sh, -c, 'false', ", "[sh, -c, 'true', "))
     second = project.ensure("local")
     assert (second.id, second.built) == (first.id, False)
 

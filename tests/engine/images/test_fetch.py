@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.images import Project
+from support.images import ROOT, Project
 
 from runner.images import apt, cas, lockfile, pipeline, recipe, records
 from runner.images.check import check
@@ -153,6 +155,48 @@ def test_an_npm_package_is_unpacked_with_what_it_needs(private: Project) -> None
     assert str(found["is-odd"].integrity).startswith("sha512-")
     cas.path_of(private.ctx.cache, found["is-number"].sha256).unlink()
     assert private.ensure("npm").built
+
+
+@pytest.fixture
+def source_distribution(tmp_path: Path) -> Path:
+    """A folder with one distribution that exists as C source only."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    files = {
+        "setup.py": "from setuptools import Extension, setup\n"
+        "setup(name='answer', version='1.0', ext_modules=[Extension('answer', ['answer.c'])])\n",
+        "answer.c": '#include <Python.h>\nstatic struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "answer"};\n'
+        "PyMODINIT_FUNC PyInit_answer(void) { return PyModule_Create(&module); }\n",
+        "PKG-INFO": "Metadata-Version: 2.1\nName: answer\nVersion: 1.0\n",
+    }
+    with tarfile.open(folder / "answer-1.0.tar.gz", "w:gz") as archive:
+        for name, text in files.items():
+            info = tarfile.TarInfo(f"answer-1.0/{name}")
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return folder
+
+
+def test_a_source_distribution_is_compiled_outside_the_image(project: Project, source_distribution: Path) -> None:
+    """The lock holds the source's hash, the image the compiled module and no compiler, the record the wheel's hash."""
+    shutil.copytree(ROOT / "images" / "builder", project.ctx.images / "builder")
+    file = project.add("wheel") / "framework.yaml"
+    text = file.read_text().replace("pypi: six, version: 1.17.0", "pypi: answer, version: '1.0'")
+    file.write_text(text.replace("import six; print(six.__version__)", "import answer; print(answer.__file__)"))
+    links = f"{source_distribution} {os.environ.get('PIP_FIND_LINKS', '')}"
+    settings = {**os.environ, "PIP_FIND_LINKS": links}
+    project = Project(ctx=replace(project.ctx, environment=settings), said=project.said)
+    pipeline.lock(project.ctx, ["wheel"])
+    (source,) = _lock(project, "wheel").artifacts
+    assert (source.kind, source.file) == ("sdist", "answer-1.0.tar.gz")
+    image = project.ensure("wheel")
+    record = records.read(project.ctx.cache, image.inputs)
+    assert record is not None
+    assert set(record.derived) == {"answer-1.0.tar.gz"}
+    file.write_text(
+        file.read_text().replace('python, -c, "import answer; print(answer.__file__)"', 'sh, -c, "! which gcc cc"')
+    )
+    assert project.ensure("wheel").id == image.id
 
 
 def _with_package(project: Project) -> None:

@@ -39,14 +39,16 @@ class Observer:
         self.place = place
         self.containers = containers
         self.read: list[str] = []
+        self.asked = 0
 
     def find(self, labels: Mapping[str, str | None]) -> list[ContainerState]:
-        """Return the newest container not read yet, with an older one beside it."""
+        """Return what has been read and, every second time, the next container too."""
+        self.asked += 1
         waiting = [one for one in self.containers if one.id not in self.read]
-        if not waiting:
+        if not waiting and self.asked % 2:
             record = read_record(self.place).model_copy(update={"outcome": "passed"})
             self.place.layout.metadata.write_text(record.model_dump_json(), encoding="utf-8")
-        return waiting[:1]
+        return [one for one in self.containers if one.id in self.read] + (waiting[:1] if self.asked % 2 else [])
 
     def logs(self, container: str, *, follow: bool = False) -> Iterator[tuple[str, bytes]]:
         """Yield what the container writes."""

@@ -23,6 +23,7 @@ from runner.evidence import archive as archive_module
 from runner.evidence.archive import write_archive
 from runner.evidence.compress import decompressed
 from runner.evidence.layout import RunLayout
+from runner.evidence.tarformat import TarFolder, header
 from runner.evidence.tree import scan
 from runner.evidence.verify import verify_archive
 from runner.evidence.walk import Entry, RawPath
@@ -181,6 +182,19 @@ def test_digests_are_what_they_say(layout: RunLayout, kind: str) -> None:
     assert layout.archive_digest(kind).read_text() == f"{info.sha256}  {info.path.name}\n"
     assert layout.tar_digest.read_text() == f"{info.tar_sha256}  run.tar\n"
     assert len(tar) % 10240 == 0
+
+
+def test_headers_name_no_time_and_no_machine(layout: RunLayout) -> None:
+    """A gzip archive begins with a header without time, name and system; zstd's does not depend on the size."""
+    assert write_archive(layout, "gzip").path.read_bytes()[:10].hex() == "1f8b08000000000000ff"
+    assert write_archive(layout, "zstd").path.read_bytes()[:6].hex() == "28b52ffd0458"
+
+
+def test_pax_records_of_names_that_are_no_text() -> None:
+    """A name that is not UTF-8 and does not fit a header is declared as bytes before it is given."""
+    extended = header(TarFolder(path=b"\xff" * 120))[512:1024].rstrip(b"\0")
+    assert extended == b"21 hdrcharset=BINARY\n131 path=" + b"\xff" * 120 + b"/\n"
+    assert header(TarFolder(path=b"x" * 120))[512:1024].rstrip(b"\0") == b"131 path=" + b"x" * 120 + b"/\n"
 
 
 def test_too_large_a_file_is_listed(layout: RunLayout) -> None:

@@ -87,6 +87,12 @@ def test_tail_of_an_enormous_line(tmp_path: Path) -> None:
     assert len(line) == 4097
 
 
+def test_tail_across_blocks(tmp_path: Path) -> None:
+    """A line that began before the last block that was read is returned from its beginning."""
+    (tmp_path / "log").write_bytes(b"a" * 100_000 + b"\n" + b"b" * 1000 + b"\n" + b"c" * 65_000 + b"\n")
+    assert [len(line) for line in tail(tmp_path / "log", 2)] == [1000, 4097]
+
+
 @given(st.lists(st.text(alphabet="ab\u00fc", max_size=5), max_size=30), st.integers(1, 10))
 def test_tail_against_a_model(tmp_path_factory: pytest.TempPathFactory, lines: list[str], wanted: int) -> None:
     """For any lines, the tail is the last of them."""

@@ -119,7 +119,14 @@ def _write_much(connection: sqlite3.Connection, path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "kind"),
-    [("/home/me", "nfs4"), ("/home/my disk/x", None), ("/homestead", None), ("/srv", None), ("/home", "nfs4")],
+    [
+        ("/home/me", "nfs4"),
+        ("/home/my disk/x", None),
+        ("/homestead", None),
+        ("/srv", None),
+        ("/homework", None),
+        ("/home", "nfs4"),
+    ],
 )
 def test_network_file_systems(tmp_path: Path, folder: str, kind: str | None) -> None:
     """The mount a folder is on decides, by the longest mount point that is a folder above it."""

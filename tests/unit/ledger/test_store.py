@@ -129,6 +129,24 @@ def test_lease_of_a_dead_owner_is_taken_over(
     assert [row.outcome for row in ledger.rows()] == ["passed"]
 
 
+def test_lease_taken_by_another_in_the_same_moment(
+    tmp_path: Path, ledger: Ledger, make_run: Callable[..., Run]
+) -> None:
+    """Of two that find the same owner dead at the same time, one takes over; the other gets nothing."""
+    run = make_run()
+    ledger.register([run], tmp_path)
+    _leased(ledger, run, DEAD)
+    quicker: list[Lease] = []
+
+    def slow(owner: Owner) -> bool:
+        quicker.append(_leased(ledger, run, OTHER))
+        return False
+
+    with open_ledger(ledger_path(tmp_path), alive=slow) as late:
+        assert late.lease(run, ALIVE) is None
+    assert ledger.release(quicker[0])
+
+
 def test_finishing_twice(
     tmp_path: Path,
     ledger: Ledger,

@@ -86,7 +86,10 @@ def test_new_experiment_can_have_its_comments_removed(project: Project) -> None:
 
 def test_default_experiment_compares_two_frameworks_without_a_key() -> None:
     """The default experiment is two frameworks, two scenarios, two repetitions and the scripted model."""
-    value = load_experiment(ROOT, None, Overrides(), {}).value
+    inputs = load_all(ROOT, None, Overrides(), {})
+    value = inputs.experiment.value
+    assert len(inputs.answers) == 4
+    assert inputs.notes == ()
     assert value.frameworks == ("mini-swe-agent", "ghspec")
     assert (value.scenarios, value.repetitions) == (("crud", "hello"), 2)
     assert value.model is not None

@@ -163,6 +163,12 @@ def test_suspicious_limits_are_noted_not_refused(project: Project) -> None:
     ]
 
 
+def test_a_small_memory_is_not_blamed_for_a_built_in_tmp(project: Project) -> None:
+    """The note on /tmp is for who chose its size, not for everyone with little memory."""
+    edit(project, "config/experiments/default.yaml", "memory: 512MiB", "memory: 128MiB")
+    assert load_all(project, None, Overrides(), {}).notes == ()
+
+
 def test_excluded_pairs_need_no_answers(project: Project) -> None:
     """Scripted answers are asked for only where some repetition is selected, and found where the model says."""
     (project.images / "alpha" / "answers" / "greet.yaml").unlink()

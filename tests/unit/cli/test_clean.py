@@ -1,0 +1,70 @@
+"""What `clean` does with what it finds."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from runner.cli import leftovers
+from runner.cli.leftovers import Group
+from runner.cli.main import main
+
+
+@pytest.fixture
+def removed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let `clean` find one group that can be removed and one that is only reported; return what was removed."""
+    gone: list[str] = []
+
+    def remove() -> list[str]:
+        gone.append("thing")
+        return ["other: busy"]
+
+    groups = [
+        Group(title="old things", items=(("thing", "of run x\x1b[2J"), ("other", "")), remove=remove, bytes=2048),
+        Group(title="nothing here", items=(), remove=remove),
+    ]
+    monkeypatch.setattr(leftovers, "collect", lambda *args, **options: groups)
+    return gone
+
+
+def run(project: Path, *argv: str) -> tuple[int, str, str]:
+    """Run `clean` in a project and return exit code, stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    code = main(["-C", str(project), "clean", *argv], environment={}, out=out, err=err)
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_without_yes_nothing_is_removed(project: Path, removed: list[str]) -> None:
+    """`clean` alone shows what could go, and how to remove it."""
+    code, out, _ = run(project)
+    assert (code, removed) == (0, [])
+    assert out.startswith("old things: 2 items, 2.00 KiB\n  thing  of run x\\x1b[2J\n")
+    assert "`runner clean --yes`" in out
+
+
+def test_yes_removes_and_names_what_stays(project: Path, removed: list[str]) -> None:
+    """--yes removes each group that holds something once; what cannot be removed is named and ends with 6."""
+    code, _, err = run(project, "--yes")
+    assert (code, removed) == (6, ["thing"])
+    assert "warning: old things: other: busy" in err
+
+
+def test_json_says_whether_anything_was_removed(project: Path, removed: list[str]) -> None:
+    """With --json stdout is one document."""
+    shown = json.loads(run(project, "--json")[1])
+    assert (shown["removed"], [one["title"] for one in shown["groups"]]) == (False, ["old things", "nothing here"])
+    assert removed == []
+
+
+def test_folders_are_removed_and_counted(tmp_path: Path) -> None:
+    """Superseded run directories are shown with their sizes and removed whole."""
+    folder = tmp_path / "run.1"
+    folder.mkdir()
+    (folder / "file").write_bytes(b"x" * 100)
+    group = leftovers._folders("superseded runs", [folder])
+    assert (group.summary, group.items) == ("1 item, 100 B", ((str(folder), "100 B"),))
+    assert group.remove() == []
+    assert not folder.exists()
