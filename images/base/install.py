@@ -3,8 +3,7 @@
 Runs as root in a build container without network, from /artifacts, which does not stay in the image. Reads
 /artifacts/manifest.json:
 
-    {"bootstrap": bool, "python": "3.11", "wheels": ["name==version"], "npm": [{"file": "1.tgz", "path": "x"}],
-     "source": bool}
+    {"bootstrap": bool, "wheels": ["name==version"], "npm": [{"file": "1.tgz", "path": "x"}], "source": bool}
 
 The same artifacts give the same files: no byte code carries a time, and no hash is random.
 """
@@ -165,7 +164,7 @@ def compile_python(folders: list[Path]) -> None:
 def main() -> int:
     """Install what the manifest names."""
     manifest = json.loads((ARTIFACTS / "manifest.json").read_text())
-    python = manifest["python"]
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
     install_packages(bootstrap=manifest["bootstrap"])
     if manifest["bootstrap"]:
         add_user()

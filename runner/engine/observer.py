@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,8 @@ _INSIDE = "/cgroups"
 """Where a helper container sees the host's cgroups."""
 _BATCH = 100
 """Parents removed by one helper: their paths, one per controller, stay far below the limit of a command line."""
+_PAUSES = (0.05, 0.2, 1.0)
+"""Seconds before each further try to remove a cgroup."""
 _HELPER_TIME = 60.0
 _HELPER_LIMITS = Resources(cpus=1.0, memory=128 * 1024**2, swap=0, pids=64, tmp=1024**2, shm=1024**2, log=64 * 1024)
 
@@ -78,10 +81,15 @@ class DockerObserver:
         stop_slices(parents)
         left = remove_parents(self._root, parents)
         image = self._helper_image() if left else None
-        if image is not None:
-            for start in range(0, len(left), _BATCH):
-                self._help(image, left[start : start + _BATCH])
+        for pause in _PAUSES if left else ():
+            time.sleep(pause)  # the kernel may still be clearing away what has only just ended
             left = remove_parents(self._root, left)
+            if image is not None:
+                for start in range(0, len(left), _BATCH):
+                    self._help(image, left[start : start + _BATCH])
+                left = remove_parents(self._root, left)
+            if not left:
+                break
         if left:
             raise EngineError(
                 f"{len(left)} cgroups of finished attempts could not be removed, the first is {left[0]}",

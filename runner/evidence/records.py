@@ -95,9 +95,7 @@ class RunRecord(RecordModel):
     host: Host = Field(description="Where it ran.")
     steps: tuple[StepRecord, ...] = Field((), description="Steps, in order.")
     artifacts: str = Field("", description="Relative path of the final workspace.")
-    archive: str | None = Field(None, description="Relative path of the archive.")
-    archive_sha256: str | None = Field(None, description="sha256 of the archive file.")
-    archive_tar_sha256: str | None = Field(None, description="sha256 of the uncompressed tar inside it.")
+    archive: str | None = Field(None, description="Relative path of the archive; its digests stand in files beside it.")
     notes: tuple[str, ...] = Field((), description="What was left out, changed or could not be done, a sentence each.")
 
 

@@ -12,7 +12,7 @@ from runner.evidence.layout import StepLayout
 from runner.evidence.logs import LogSizes, collect_logs
 from runner.evidence.records import AttemptRecord
 from runner.evidence.tree import TreeScan, changes, scan
-from runner.evidence.untrusted import ShimReport, StepResult, read_result, read_shim_report
+from runner.evidence.untrusted import ShimReport, StepResult, problems, read_result, read_shim_report
 from runner.execution.container import command, container_spec, prepare_attempt
 from runner.execution.context import Context, iso, now
 from runner.execution.model_calls import Metered, model_session
@@ -56,6 +56,8 @@ class Attempt:
     tree: TreeScan
     """The workspace afterwards."""
     changed: int
+    notes: tuple[str, ...]
+    """What in the reports of the inside could not be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +152,7 @@ def _assess(order: Order, spec: ContainerSpec, ended: _Ended, metered: Metered, 
         totals=metered.totals,
         tree=tree,
         changed=changed,
+        notes=problems(order.files.outputs),
     )
 
 

@@ -137,7 +137,7 @@ def _finalise(context: Context, run: Run, record: RunRecord, done: list[StepDone
             "steps": tuple(one.record for one in steps),
             "artifacts": layout.workspace.name,
             "archive": layout.archive(run.archive).name if run.archive != "off" else None,
-            "notes": (*record.notes, *notes),
+            "notes": (*(note for one in done for note in one.notes), *notes),
         }
     )
     write_metrics(layout.metrics, metrics)

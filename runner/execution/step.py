@@ -25,6 +25,8 @@ class StepDone:
     """The workspace afterwards; None if nobody looked."""
     seconds: float
     """Wall time it took of the run's budget."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the record should know besides."""
 
 
 def perform_step(context: Context, run: Run, step: PlannedStep, before: TreeScan, remaining: float) -> StepDone:
@@ -93,7 +95,14 @@ def _done(run: Run, step: PlannedStep, attempts: list[Attempt], seconds: float) 
             "attempts": tuple(one.record for one in attempts),
         }
     )
-    return StepDone(record=record, measured=measured, metrics=step_metrics(measured), tree=last.tree, seconds=seconds)
+    return StepDone(
+        record=record,
+        measured=measured,
+        metrics=step_metrics(measured),
+        tree=last.tree,
+        seconds=seconds,
+        notes=tuple(f"step {step.id}: {note}" for one in attempts for note in one.notes),
+    )
 
 
 def _unperformed(run: Run, step: PlannedStep, outcome: Outcome, reason: str, before: TreeScan | None) -> StepDone:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from runner.engine import owner
 from runner.errors import ImageError
 from runner.images import debs, saved
 from runner.images.context import Material, members
@@ -19,9 +20,7 @@ from runner.images.layers import WANTED_DIRECTORIES, Node, Tree, difference, rea
 from runner.images.lockfile import Lock
 from runner.images.models import SHORT, BuiltImage, ImageContext, Recipe
 from runner.images.tarball import DIRECTORY, Entry, archive, stream
-from runner.names import LABEL_FRAMEWORK, LABEL_INPUTS, LABEL_KIND, PROJECT
-
-_LAST_LINES = 20
+from runner.names import LABEL_FRAMEWORK, LABEL_INPUTS, LABEL_KIND, LABEL_OWNER_UID, LABEL_PREFIX, PROJECT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +74,12 @@ def make(
     try:
         context = stream(archive(members(recipe, lock, material, bootstrap=base is None and registry is None)))
         arguments = {"BASE": start, "SOURCE_DATE_EPOCH": str(lock.epoch)}
-        _drain(ctx.engine.images.build(context, args=arguments, labels={LABEL_KIND: "build"}, tag=built_tag), log)
+        _drain(
+            ctx.engine.images.build(
+                context, args=arguments, labels={LABEL_KIND: "build", **owner.current().labels()}, tag=built_tag
+            ),
+            log,
+        )
         file = folder / "saved.tar"
         with file.open("wb") as out:
             for chunk in ctx.engine.images.transfer(save=built_tag):
@@ -92,7 +96,7 @@ def _load_seed(ctx: ImageContext, material: Material, tag: str, folder: Path) ->
     packages = [path for name, path in sorted(material.files.items()) if name.startswith("debs/")]
     debs.write_root(packages, file)
     layer = saved.layer_of(file)
-    config = saved.config_json([layer], date=0, labels={LABEL_KIND: "build"})
+    config = saved.config_json([layer], date=0, labels={LABEL_KIND: "build", **owner.current().labels()})
     load(ctx, Made(config=config, layers=(layer,)), tag)
     file.unlink()
     return tag
@@ -123,7 +127,7 @@ def normalise(recipe: Recipe, lock: Lock, inputs: str, image: saved.Saved, *, be
     top = saved.Layer(diff_id=diff_id, file=target, offset=0, size=target.stat().st_size)
     config = image.config.get("config") or {}
     labels = {
-        **{name: value for name, value in (config.get("Labels") or {}).items() if name != LABEL_KIND},
+        **{name: value for name, value in (config.get("Labels") or {}).items() if not name.startswith(LABEL_PREFIX)},
         LABEL_KIND: "image",
         LABEL_FRAMEWORK: recipe.name,
         LABEL_INPUTS: inputs,
@@ -133,6 +137,18 @@ def normalise(recipe: Recipe, lock: Lock, inputs: str, image: saved.Saved, *, be
         config=saved.config_json(layers, date=lock.epoch, labels=labels, environment=config.get("Env") or ()),
         layers=layers,
     )
+
+
+def sweep(ctx: ImageContext) -> list[str]:
+    """Remove intermediate images whose builder is gone, this user's only, and return their tags."""
+    gone = []
+    for image in ctx.engine.images.find({LABEL_KIND: "build", LABEL_OWNER_UID: str(os.getuid())}):
+        builder = owner.from_labels(image.labels)
+        if builder is not None and not owner.is_alive(builder):
+            for tag in image.tags:
+                ctx.engine.images.remove(tag)
+                gone.append(tag)
+    return gone
 
 
 def _ensure_folders(tree: Tree) -> None:

@@ -6,7 +6,9 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -14,6 +16,10 @@ from typing import IO
 from runner.errors import ImageError, StorageError
 
 CHUNK = 1 << 20
+_ALIVE = ".alive"
+"""Suffix of the file whose lock says that a scratch folder is in use."""
+_YOUNG = 60.0
+"""Seconds that a new lock file has to get its lock."""
 
 
 def sha256_file(path: Path) -> tuple[str, int]:
@@ -96,17 +102,41 @@ def add(cache: Path, source: Path) -> tuple[str, int]:
 
 @contextlib.contextmanager
 def scratch(cache: Path, purpose: str) -> Iterator[Path]:
-    """Lend a folder on the cache's own file system, so that what is made in it can be moved in; it is removed after."""
+    """Lend a folder on the cache's own file system, so that what is made in it can be moved in; it is removed after.
+
+    What a killed process left behind is removed by the next one: a lock that nobody holds tells.
+
+    Raises:
+        StorageError: if the cache cannot be written.
+    """
     parent = cache / "tmp"
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=f"{purpose}-", dir=parent)
+        alive, name = tempfile.mkstemp(prefix=f"{purpose}-", suffix=_ALIVE, dir=parent)
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        folder = Path(name.removesuffix(_ALIVE))
+        folder.mkdir(mode=0o700)
     except OSError as error:
         raise StorageError(
             f"the cache folder {cache} cannot be written", why=str(error), hint="Set XDG_CACHE_HOME to another place."
         ) from error
-    with folder as name:
-        yield Path(name)
+    try:
+        _sweep(parent)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        Path(name).unlink(missing_ok=True)
+        os.close(alive)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove scratch folders whose process is gone; a lock file is at least a minute old before it counts."""
+    for file in parent.glob(f"*{_ALIVE}"):
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), file.open("rb") as lock:
+            if time.time() - file.stat().st_mtime > _YOUNG:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(parent / file.name.removesuffix(_ALIVE), ignore_errors=True)
+                file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

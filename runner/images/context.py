@@ -36,7 +36,6 @@ def members(
     manifest = {
         "bootstrap": bootstrap,
         "npm": list(material.npm),
-        "python": lock.python,
         "source": bool(local) or material.tree is not None,
         "wheels": list(material.wheels),
     }

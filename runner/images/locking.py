@@ -25,9 +25,8 @@ def lock_recipe(ground: Ground, recipe: Recipe) -> Lock:
     base = None if recipe.kind == "base" else ground.lock
     artifacts: list[Artifact] = []
     if recipe.system is not None:
-        if not recipe.system.registry:
-            lower = ground.fetched.of("deb") if base else ()
-            artifacts += packages.resolve_system(ctx, recipe.system, lower)
+        lower = ground.fetched.of("deb") if base else ()
+        artifacts += packages.resolve_system(ctx, recipe.system, lower)
     else:
         artifacts += packages.resolve(ctx, ground.system, recipe.packages, below(ground, recipe))
         artifacts += _lock_source(ground, recipe)

@@ -31,9 +31,10 @@ def resolve(
 def resolve_system(ctx: ImageContext, system: SystemRecipe, below: Sequence[Artifact]) -> list[Artifact]:
     """Find the packages of a base or builder recipe, its tools included.
 
-    Of a tool only the package itself is taken: it is read, not run, by the stages.
+    Of a tool only the package itself is taken: it is read, not run, by the stages. A registry image brings its own
+    packages, so that only tools are locked beside it.
     """
-    installed = resolve(ctx, system, system.packages, below)
+    installed = [] if system.registry else resolve(ctx, system, system.packages, below)
     tools = resolve(ctx, system, system.tools, ())
     kept = [one.model_copy(update={"use": "tool"}) for one in tools if one.name in system.tools]
     return [*installed, *kept]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from runner.errors import ImageError
+from runner.errors import ImageError, StorageError
 from runner.images import build, cas, debs, git, lockfile, npm, packages, pypi, records, smoke
 from runner.images.context import Material
 from runner.images.lockfile import Artifact, Lock
@@ -252,14 +252,23 @@ def present(ground: Ground, recipe: Recipe) -> BuiltImage | None:
 
 def _build(ground: Ground, recipe: Recipe, inputs: str) -> BuiltImage:
     ctx = ground.ctx
+    _require_platform(ctx, recipe)
     lock = fetch_recipe(ground, recipe)
     log, tag = records.log_path(ctx.cache, recipe, inputs), recipe.tag(inputs)
     if recipe.kind != "base":
         _ = ground.image
     ctx.say(f"{recipe.name}: building")
     started = time.monotonic()
-    with made(ground, recipe, lock, log) as result:
-        engine_id = build.load(ctx, result, tag)
+    build.sweep(ctx)
+    try:
+        with made(ground, recipe, lock, log) as result:
+            engine_id = build.load(ctx, result, tag)
+    except OSError as error:
+        raise StorageError(
+            f"{recipe.name} could not be built in {ctx.cache}",
+            why=str(error),
+            hint="Free some space (an image needs about five times its size for a while), or set XDG_CACHE_HOME.",
+        ) from error
     image = BuiltImage(name=recipe.name, tag=tag, id=result.id, engine_id=engine_id, inputs=inputs, built=True)
     try:
         _try(ground, recipe, image)
@@ -269,6 +278,16 @@ def _build(ground: Ground, recipe: Recipe, inputs: str) -> BuiltImage:
     _record(ground, recipe, image, lock, built=True)
     ctx.say(f"{recipe.name}: built {image.tag} in {time.monotonic() - started:.0f} s")
     return image
+
+
+def _require_platform(ctx: ImageContext, recipe: Recipe) -> None:
+    platform = ctx.engine.info().platform
+    if platform != lockfile.PLATFORM:
+        raise ImageError(
+            f"{recipe.name} cannot be built on this engine",
+            where=str(recipe.lock),
+            why=f"Its artifacts are for {lockfile.PLATFORM}, the engine runs on {platform}.",
+        )
 
 
 def _try(ground: Ground, recipe: Recipe, image: BuiltImage) -> None:

@@ -115,7 +115,7 @@ def run(
         image: the engine's id of the image.
         argv: program and arguments.
         settings: what the host hands over.
-        folders: container path to host folder, writable; `/out` also holds HOME and temporary files.
+        folders: container path to host folder; only `/out`, which also holds HOME and temporary files, is writable.
         purpose: a word for the container's name.
         timeout: seconds after which it is stopped.
 
@@ -125,7 +125,8 @@ def run(
     scratch = folders["/out"]
     for name in ("home", "tmp"):
         (scratch / name).mkdir(exist_ok=True)
-    mounts = (*(Mount(source=str(path), target=target) for target, path in folders.items()), *settings.mounts)
+    lent = (Mount(source=str(path), target=target, read_only=target != "/out") for target, path in folders.items())
+    mounts = (*lent, *settings.mounts)
     env = {
         "HOME": "/out/home",
         "LC_ALL": "C.UTF-8",

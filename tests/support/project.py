@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -79,8 +80,9 @@ def left_in_engine(project: Project) -> Sequence[str]:
         return [one.name for one in survey(engine, current(), project.runs).found]
 
 
-def cgroups() -> set[str]:
-    """Return the parent cgroups of attempts that exist, of anyone."""
+def cgroups_of(project: Project) -> set[str]:
+    """Return the parent cgroups of this project's attempts that exist; the systemd driver's names do not tell."""
     from runner.engine.cgroup import CGROUP_ROOT, find_parents
 
-    return set(find_parents(CGROUP_ROOT))
+    places = {hashlib.sha256(f"{os.getuid()}:{path}".encode()).hexdigest()[:8] for path in project.runs.glob("[!.]*/*")}
+    return {name for name in find_parents(CGROUP_ROOT) if any(f"-{place}-" in name for place in places)}
