@@ -29,9 +29,9 @@ INIT = (
 )
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 UNATTENDED = """
-## This session
+## Working alone
 
-You carry out the command above and nothing else; the other commands of the workflow follow in sessions of their own.
+Carry out the command above and nothing else; the other commands of the workflow are carried out by others.
 The project is in the current directory. Nobody can answer a question: where the command tells you to ask the user or to
 wait, decide yourself as a careful engineer would, and write the decision down where it belongs.
 """

@@ -67,7 +67,7 @@ class Resources:
     tmp: int
     shm: int
     log: int
-    """Bytes per stream the shim lets through; the engine's own log file is capped a little above both together."""
+    """Bytes per stream the shim lets through; the engine caps its own log file at a multiple that loses none of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -166,7 +166,7 @@ def _record(order: Order, spec: ContainerSpec, ended: _Ended, report: ShimReport
         argv=command(order.run, order.step),
         started_at=iso(started),
         finished_at=iso(finished),
-        seconds=finished - started if started is not None and finished is not None else None,
+        seconds=_seconds(state, report),
         exit_code=exit_code(state, report, overdue=ended.overdue),
         signal=report.signal if report is not None else None,
         oom_killed=bool(state is not None and state.oom_killed),
@@ -177,6 +177,14 @@ def _record(order: Order, spec: ContainerSpec, ended: _Ended, report: ShimReport
         outcome="broken",
         reason="",
     )
+
+
+def _seconds(state: ContainerState | None, report: ShimReport | None) -> float | None:
+    """Return the container's wall time; a busy engine may note a short one's start after its end, then the shim tells."""
+    if state is None or state.started_at is None or state.finished_at is None:
+        return None
+    by_engine = state.finished_at - state.started_at
+    return by_engine if by_engine > 0 or report is None else report.seconds
 
 
 def _follow(order: Order, container: str) -> threading.Thread | None:

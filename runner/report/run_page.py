@@ -61,7 +61,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     if record.finished_at:
         facts.append(("finished", record.finished_at))
     if record.archive:
-        digest = f"sha256:{record.archive_sha256}" if record.archive_sha256 else "with its sha256 beside it"
+        digest = "with its sha256 beside it"
         facts.append(("archive", f"{record.archive} {digest}"))
     return facts
 

@@ -41,7 +41,7 @@ def test_a_killed_runner_loses_nothing(probe: Project, moment: float) -> None:
     _wait_for_container(probe)
     time.sleep(moment)
     os.kill(running.pid, signal.SIGKILL)
-    running.wait(timeout=10)
+    running.communicate(timeout=10)
     again = probe.run("go", "slow", "--jobs", "2")
     assert again.returncode == 0, again.stdout + again.stderr
     _assert_all_done_once(probe)

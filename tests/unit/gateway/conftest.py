@@ -163,7 +163,7 @@ class Upstream:
         how = request.match_info["how"]
         if how in {"silent", "slow"}:
             await asyncio.sleep(30 if how == "silent" else 0.6)
-        if body.get("stream") and how in {"ok", "cut", "endless", "nousage"}:
+        if body.get("stream") and how in {"ok", "cut", "short", "endless", "nousage"}:
             return await self._stream(request, body)
         return self._whole(how, request.headers["Authorization"])
 
@@ -205,6 +205,8 @@ class Upstream:
         except (ConnectionResetError, asyncio.CancelledError):
             self.given_up.set()
             raise
+        if how == "short":
+            return response
         await send([{"index": 0, "delta": {}, "finish_reason": "stop"}], usage=None)
         if how != "nousage" and body.get("stream_options", {}).get("include_usage"):
             await send([], usage={"prompt_tokens": 20, "completion_tokens": 3, "total_tokens": 23})

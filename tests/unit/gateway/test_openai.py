@@ -148,11 +148,12 @@ def test_endpoint_that_is_not_there(gateway: GatewayProcess, make_spec: Spec, sd
     assert "refused" in gateway.close(session).last_error.lower()
 
 
+@pytest.mark.parametrize("how", ["cut", "short"])
 def test_stream_that_breaks_off_is_an_error(
-    gateway: GatewayProcess, make_spec: Spec, sdk: Sdk, calls: Calls, upstream: Any
+    *, gateway: GatewayProcess, make_spec: Spec, sdk: Sdk, calls: Calls, upstream: Any, how: str
 ) -> None:
-    """If the endpoint's connection breaks in mid-stream, the SDK raises instead of taking half an answer for whole."""
-    session = gateway.open(make_spec(model=upstream.model("cut")))
+    """If the endpoint's connection breaks or ends in mid-stream, the SDK raises instead of taking half an answer for whole."""
+    session = gateway.open(make_spec(model=upstream.model(how)))
     with pytest.raises(openai.APIError, match=r"lost the connection|ended in the middle"):
         list(sdk(session).chat.completions.create(model="m", messages=HELLO, stream=True))
     totals = gateway.close(session)
