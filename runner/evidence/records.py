@@ -40,7 +40,9 @@ class AttemptRecord(RecordModel):
     argv: tuple[str, ...] = Field(description="Command of the step.")
     started_at: str | None = Field(description="UTC, ISO 8601.")
     finished_at: str | None = Field(description="UTC, ISO 8601.")
-    seconds: float | None = Field(description="Wall time of the container by the engine's clock, or the shim's where that shows none.")
+    seconds: float | None = Field(
+        description="Wall time of the container by the engine's clock, or the shim's where that shows none."
+    )
     exit_code: int | None = Field(description="Exit code; 124 after a deadline; null if it never ran.")
     signal: int | None = Field(description="Signal that ended the command, if one did.")
     oom_killed: bool = Field(description="Whether the kernel killed it for memory.")

@@ -70,7 +70,7 @@ def make(
     elif registry is not None:
         start = registry
     else:
-        start = _load_seed(ctx, material, seed_tag, folder)
+        start = _load_seed(ctx, recipe, material, seed_tag, folder)
     try:
         context = stream(archive(members(recipe, lock, material, bootstrap=base is None and registry is None)))
         arguments = {"BASE": start, "SOURCE_DATE_EPOCH": str(lock.epoch)}
@@ -90,11 +90,11 @@ def make(
     return normalise(recipe, lock, inputs, saved.read_saved(file), below=0 if base is None else 1, folder=folder)
 
 
-def _load_seed(ctx: ImageContext, material: Material, tag: str, folder: Path) -> str:
+def _load_seed(ctx: ImageContext, recipe: Recipe, material: Material, tag: str, folder: Path) -> str:
     """Load an image of the packages' bare files, in which dpkg can then run, and return its tag."""
     file = folder / "seed.tar"
     packages = [path for name, path in sorted(material.files.items()) if name.startswith("debs/")]
-    debs.write_root(packages, file)
+    debs.write_root(packages, file, debs.read_rules(recipe.folder / "rootfs"))
     layer = saved.layer_of(file)
     config = saved.config_json([layer], date=0, labels={LABEL_KIND: "build", **owner.current().labels()})
     load(ctx, Made(config=config, layers=(layer,)), tag)

@@ -6,6 +6,7 @@ Formats: deb(5), an ar archive of `control.tar.*` and `data.tar.*`; deb-control(
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import gzip
 import io
 import lzma
@@ -107,11 +108,32 @@ def extract_file(deb: Path, suffix: str, target: Path) -> None:
     raise ImageError(f"{deb} holds no file that ends in {suffix}")
 
 
-def write_root(debs: Sequence[Path], target: Path) -> None:
+Rule = tuple[bool, str]
+"""Whether paths that match are kept, and a pattern of absolute paths."""
+
+
+def read_rules(folder: Path) -> list[Rule]:
+    """Read `path-include` and `path-exclude` from dpkg's configuration in a root file system (dpkg(1))."""
+    rules = []
+    for file in sorted((folder / "etc" / "dpkg" / "dpkg.cfg.d").glob("*")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            name, _, pattern = line.partition("=")
+            if name in {"path-include", "path-exclude"}:
+                rules.append((name == "path-include", pattern))
+    return rules
+
+
+def _is_kept(path: str, rules: Sequence[Rule]) -> bool:
+    """Apply dpkg's rule: the last pattern that matches decides."""
+    return next((keep for keep, pattern in reversed(rules) if fnmatch.fnmatchcase(f"/{path}", pattern)), True)
+
+
+def write_root(debs: Sequence[Path], target: Path, rules: Sequence[Rule] = ()) -> None:
     """Merge the files of many packages into one tar: a root file system in which dpkg can then install them.
 
     Paths under /bin, /sbin, /lib and /lib64 go under /usr, with links at the root, as in a system with merged /usr.
-    Its bytes need not be the same twice: nothing of it is kept.
+    What dpkg is told to leave out is left out here, too, since dpkg would not remove it. The bytes need not be the
+    same twice: nothing of this tar is kept.
     """
     seen: set[str] = set()
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as root:
@@ -124,7 +146,7 @@ def write_root(debs: Sequence[Path], target: Path) -> None:
         for deb in debs:
             with open_member(deb, "data.tar") as archive:
                 for member in archive:
-                    _copy(archive, member, root, seen)
+                    _copy(archive, member, root, seen, rules)
 
 
 def _add_folder(root: tarfile.TarFile, path: str, mode: int, seen: set[str]) -> None:
@@ -135,8 +157,12 @@ def _add_folder(root: tarfile.TarFile, path: str, mode: int, seen: set[str]) -> 
         root.addfile(folder)
 
 
-def _copy(archive: tarfile.TarFile, member: tarfile.TarInfo, root: tarfile.TarFile, seen: set[str]) -> None:
+def _copy(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, root: tarfile.TarFile, seen: set[str], rules: Sequence[Rule]
+) -> None:
     member.name = _merged(member.name)
+    if not member.isdir() and not _is_kept(member.name, rules):
+        return
     if member.islnk():
         member.linkname = _merged(member.linkname)
     if member.isdir():

@@ -15,7 +15,7 @@ from runner.events import EventSink, Notice
 from runner.names import PROJECT
 from runner.spec.models import Framework, Spec
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when the way images are made changes, so that every tag changes with it."""
 SHORT = 16
 """Digits of the inputs' hash that a tag and a file name carry."""

@@ -88,3 +88,19 @@ def test_root_folders_are_merged_into_usr(tmp_path: Path) -> None:
     assert len(names) == len(set(names))
     assert members["bin"].linkname == "usr/bin"
     assert {"usr/bin/sh", "usr/bin/dash", "usr/lib/y", "usr/bin/z", "etc/x"} <= set(names)
+
+
+def test_what_dpkg_leaves_out_is_left_out(tmp_path: Path) -> None:
+    """Documentation that dpkg would not unpack is not in the first root either; licences are."""
+    (tmp_path / "etc" / "dpkg" / "dpkg.cfg.d").mkdir(parents=True)
+    (tmp_path / "etc" / "dpkg" / "dpkg.cfg.d" / "slim").write_text(
+        "# less\npath-exclude=/usr/share/doc/*\npath-include=/usr/share/doc/*/copyright\n"
+    )
+    data: dict[str, bytes | str | None] = {
+        "./usr/share/doc/x/NEWS": b"1",
+        "./usr/share/doc/x/copyright": b"2",
+        "./usr/bin/x": b"3",
+    }
+    debs.write_root([_deb(tmp_path / "1.deb", data)], tmp_path / "root.tar", debs.read_rules(tmp_path))
+    with tarfile.open(tmp_path / "root.tar") as root:
+        assert [member.name for member in root if member.isreg()] == ["usr/share/doc/x/copyright", "usr/bin/x"]
