@@ -35,7 +35,7 @@ class _Registry(http.server.BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(data)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815  # the library's own name
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the library's own name
         pass
