@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from runner.engine.api import SLOW_DEADLINE, Api, TimedOut, Unanswered, quote
 from runner.engine.protocol import ContainerSpec, ContainerState, Mount, NotFound, Resources
 from runner.errors import EngineError
+from runner.names import LABEL_KIND
 
 _NOT_MODIFIED = 304
 _NOT_FOUND = 404
@@ -158,7 +160,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "NetworkMode": spec.network,
         "ReadonlyRootfs": spec.read_only,
         "Tmpfs": {"/tmp": _tmp_options(limits)} if spec.read_only else {},  # noqa: S108  the container's own sized tmpfs
-        "Mounts": [_mount(mount) for mount in spec.mounts],
+        "Mounts": [_mount(mount, spec.labels) for mount in spec.mounts],
         "CapDrop": ["ALL"],
         "CapAdd": list(spec.capabilities),
         "SecurityOpt": ["no-new-privileges"],
@@ -190,11 +192,20 @@ def _log_options(limits: Resources) -> dict[str, str]:
     return {"max-size": str(limits.log * _LOG_FRAMING), "max-file": "2", "compress": "false"}
 
 
-def _mount(mount: Mount) -> dict[str, Any]:
+def _mount(mount: Mount, labels: Mapping[str, str]) -> dict[str, Any]:
     common = {"Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
     if mount.volume:
-        return {"Type": "volume", "VolumeOptions": {"NoCopy": True}, **common}
+        options: dict[str, Any] = {"NoCopy": True}
+        if mount.device:
+            options["Labels"] = {**labels, LABEL_KIND: "workspace"}
+            options["DriverConfig"] = {"Name": "local", "Options": volume_options(mount.device)}
+        return {"Type": "volume", "VolumeOptions": options, **common}
     return {"Type": "bind", "BindOptions": {"Propagation": "rprivate"}, **common}
+
+
+def volume_options(device: str) -> dict[str, str]:
+    """Return the local driver's options for a volume that is a host folder."""
+    return {"type": "none", "o": "bind", "device": device}
 
 
 def _moment(text: str) -> float | None:

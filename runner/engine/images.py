@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import IO, Any
 
 from runner.engine.api import SLOW_DEADLINE, Api, label_filter, quote
+from runner.engine.containers import volume_options
 from runner.engine.protocol import EngineInfo, ImageInfo
 from runner.errors import EngineError, ImageError
 
@@ -30,18 +31,26 @@ class DockerVolumes:
     def create(self, name: str, *, device: str, labels: Mapping[str, str]) -> None:
         """Create a volume over the host folder `device`; the same volume existing already is fine.
 
+        One that carries other labels, an ended runner's, is made anew, so that it is never taken for nobody's.
+
         Raises:
-            EngineError: if a volume of that name lies over another folder.
+            EngineError: if a volume of that name lies over another folder, or is in use with other labels.
         """
-        options = {"type": "none", "o": "bind", "device": device}
-        body = {"Name": name, "Driver": "local", "DriverOpts": options, "Labels": dict(labels)}
-        found = self._api.call("POST", "/volumes/create", body=body, idempotent=True)
+        found = self._create(name, device, labels)
+        if (found.get("Labels") or {}) != dict(labels) and (found.get("Options") or {}).get("device") == device:
+            self.remove(name)
+            found = self._create(name, device, labels)
         other = (found.get("Options") or {}).get("device")
         if other != device:
             raise EngineError(
                 f"a volume named {name} exists already over {other or 'a folder of the engine'}, not over {device}",
                 hint="`runner clean` shows what earlier runs left, and removes what is nobody's",
             )
+
+    def _create(self, name: str, device: str, labels: Mapping[str, str]) -> dict[str, Any]:
+        body = {"Name": name, "Driver": "local", "DriverOpts": volume_options(device), "Labels": dict(labels)}
+        found: dict[str, Any] = self._api.call("POST", "/volumes/create", body=body, idempotent=True)
+        return found
 
     def remove(self, name: str) -> None:
         self._api.call("DELETE", f"/volumes/{quote(name)}", idempotent=True, fine=(_NOT_FOUND,))

@@ -54,6 +54,9 @@ class Mount:
     read_only: bool = False
     volume: bool = False
     """True if `source` names a volume."""
+    device: str = ""
+    """Host folder below a volume: should somebody have removed the volume meanwhile, the engine makes it anew over
+    this folder instead of over an empty one of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

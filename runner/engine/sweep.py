@@ -119,7 +119,7 @@ def sweep(
     for one in before.of("dead"):
         try:
             if one.state is None:
-                engine.volumes.remove(one.name)
+                _sweep_volume(engine, one)
             else:
                 _sweep_container(engine, one.state, running=one.running, collect=collect)
         except (RunnerError, OSError) as error:
@@ -133,6 +133,12 @@ def sweep(
         kept=tuple(kept),
         left_alone=before.of("mine", "live", "foreign", "unknown"),
     )
+
+
+def _sweep_volume(engine: Engine, volume: Found) -> None:
+    """Remove a volume by its name, unless a runner that started since has made it its own."""
+    if dict(engine.volumes.find({LABEL_KIND: None})).get(volume.name) == volume.labels:
+        engine.volumes.remove(volume.name)
 
 
 def _sweep_container(

@@ -87,6 +87,8 @@ def storage_error(what: str, error: OSError) -> StorageError:
         errno.EDQUOT: "your quota on that disk is used up; `runner clean` shows what can go",
         errno.EACCES: "check the owner and the permissions of that folder, or choose another with --output",
         errno.EPERM: "check the owner and the permissions of that folder, or choose another with --output",
+        errno.EEXIST: "a file is in the way; move it, or choose another folder with --output",
+        errno.ENOTDIR: "a file is in the way; move it, or choose another folder with --output",
         errno.EROFS: "that file system is read-only; choose another folder with --output",
     }
     hint = hints.get(error.errno or 0, "`runner doctor` checks the disk and your rights on it")

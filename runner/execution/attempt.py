@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass, field
 
-from runner.engine.protocol import ContainerSpec, ContainerState, Usage
-from runner.errors import EngineError
+from runner.engine.protocol import ContainerSpec, ContainerState, NotFound, Usage
+from runner.errors import EngineError, RunnerError
 from runner.events import AttemptStarted, OutputLine
 from runner.evidence.layout import StepLayout
 from runner.evidence.logs import LogSizes, collect_logs
@@ -16,7 +17,7 @@ from runner.evidence.untrusted import ShimReport, StepResult, problems, read_res
 from runner.execution.container import command, container_spec, prepare_attempt
 from runner.execution.context import Context, iso, now
 from runner.execution.model_calls import Metered, model_session
-from runner.execution.verdict import Facts, exit_code, judge, timed_out
+from runner.execution.verdict import Facts, judge
 from runner.gateway.session import Totals
 from runner.plan.models import PlannedStep, Run
 
@@ -57,18 +58,19 @@ class Attempt:
     """The workspace afterwards."""
     changed: int
     notes: tuple[str, ...]
-    """What in the reports of the inside could not be used."""
+    """What could not be removed, or not be used of the reports of the inside."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Ended:
-    """What the engine told of a container until it was over."""
+    """What is known of a container, filled in as its life goes on, so that a late error loses nothing before it."""
 
     state: ContainerState | None = None
     usage: Usage = field(default_factory=Usage)
     logs: LogSizes | None = None
     overdue: bool = False
     error: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 def perform_attempt(order: Order, before: TreeScan) -> Attempt:
@@ -94,31 +96,73 @@ def perform_attempt(order: Order, before: TreeScan) -> Attempt:
 
 def _contain(order: Order, spec: ContainerSpec) -> _Ended:
     """Create, start, wait, collect, remove; the container goes only after its evidence is on disk."""
-    engine, cancellation = order.context.engine, order.context.cancellation
-    if cancellation.cancelled:
-        return _Ended()
-    overdue = False
+    ended = _Ended()
+    if order.context.cancellation.cancelled:
+        return ended
     try:
-        container = engine.containers.create(spec)
-        grace = order.step.limits.grace
-        with cancellation.told(lambda: engine.containers.stop(container, grace)):
-            engine.containers.start(container)
-            follower = _follow(order, container)
-            state = engine.containers.wait(container, order.deadline + grace + _BACKSTOP)
-            if state is None:
-                overdue = True
-                engine.containers.stop(container, grace)
-                state = engine.containers.wait(container, _BACKSTOP)
-        logs = collect_logs(engine.observer.logs(container), order.files, order.step.limits.log)
-        usage = engine.observer.usage(container, spec.cgroup_parent)
-        if follower is not None:
-            follower.join(timeout=1.0)
-        engine.containers.remove(container)
-        if spec.cgroup_parent:
-            order.context.spent.append(spec.cgroup_parent)
+        container = order.context.engine.containers.create(spec)
+        _wait(order, container, ended)
     except EngineError as error:
-        return _Ended(overdue=overdue, error=str(error))
-    return _Ended(state=state, usage=usage, logs=logs, overdue=overdue)
+        ended.error = str(error)
+        _end(order, spec, ended)
+    if ended.state is not None:
+        _collect(order, spec, ended)
+    return ended
+
+
+def _wait(order: Order, container: str, ended: _Ended) -> None:
+    engine, cancellation = order.context.engine, order.context.cancellation
+    grace = order.step.limits.grace
+
+    def stop() -> None:
+        with contextlib.suppress(EngineError):  # the deadline inside the container ends it all the same
+            engine.containers.stop(container, grace)
+
+    with cancellation.told(stop):
+        engine.containers.start(container)
+        if cancellation.cancelled:
+            stop()  # told before it had started, when there was nothing to stop yet
+        _follow(order, container)
+        ended.state = engine.containers.wait(container, order.deadline + grace + _BACKSTOP)
+        if ended.state is None:
+            ended.overdue = True
+            engine.containers.stop(container, grace)
+            ended.state = engine.containers.wait(container, _BACKSTOP)
+
+
+def _end(order: Order, spec: ContainerSpec, ended: _Ended) -> None:
+    """After an error, stop the attempt's container if it is there, so that nothing goes on writing."""
+    engine = order.context.engine
+    try:
+        state = engine.observer.inspect(spec.name)
+        if spec.labels.items() <= state.labels.items():
+            engine.containers.stop(state.id, order.step.limits.grace)
+            ended.state = engine.observer.inspect(state.id)
+    except NotFound:
+        return
+    except EngineError as error:
+        ended.notes.append(f"container {spec.name} may still run: {error}")
+
+
+def _collect(order: Order, spec: ContainerSpec, ended: _Ended) -> None:
+    """Keep the output and the readings of a container that is over, then remove it.
+
+    One whose output cannot be kept stays in the engine: the next start collects and removes it.
+    """
+    engine = order.context.engine
+    try:
+        ended.logs = collect_logs(engine.observer.logs(spec.name), order.files, order.step.limits.log)
+        ended.usage = engine.observer.usage(spec.name, spec.cgroup_parent)
+    except RunnerError as error:
+        ended.error = ended.error or str(error)
+        return
+    try:
+        engine.containers.remove(spec.name)
+    except EngineError as error:
+        ended.notes.append(f"container {spec.name} is still in the engine: {error}")
+        return
+    if spec.cgroup_parent:
+        order.context.spent.append(spec.cgroup_parent)
 
 
 def _assess(order: Order, spec: ContainerSpec, ended: _Ended, metered: Metered, before: TreeScan) -> Attempt:
@@ -126,38 +170,36 @@ def _assess(order: Order, spec: ContainerSpec, ended: _Ended, metered: Metered, 
     report, result = read_shim_report(order.files.outputs), read_result(order.files.outputs)
     tree = scan(layout.workspace)
     changed = changes(before, tree).total
-    outcome, reason = judge(
-        Facts(
-            state=ended.state,
-            report=report,
-            oom_kills=ended.usage.oom_kills,
-            memory_limit=order.step.limits.memory,
-            deadline=order.deadline,
-            deadline_name=order.deadline_name,
-            overdue=ended.overdue,
-            cancelled=order.context.cancellation.cancelled,
-            model_error=metered.error,
-            engine_error=ended.error,
-            changed=changed,
-            expect_changes=order.step.expect_changes,
-            message=result.message if result else "",
-        )
+    facts = Facts(
+        state=ended.state,
+        report=report,
+        oom_kills=ended.usage.oom_kills,
+        memory_limit=order.step.limits.memory,
+        deadline=order.deadline,
+        deadline_name=order.deadline_name,
+        overdue=ended.overdue,
+        cancelled=order.context.cancellation.cancelled,
+        model_error=metered.error,
+        engine_error=ended.error,
+        changed=changed,
+        expect_changes=order.step.expect_changes,
+        message=result.message if result else "",
     )
-    record = _record(order, spec, ended, report).model_copy(update={"outcome": outcome, "reason": reason})
     return Attempt(
-        record=record,
+        record=_record(order, spec, ended, facts),
         usage=ended.usage,
         report=report,
         result=result,
         totals=metered.totals,
         tree=tree,
         changed=changed,
-        notes=problems(order.files.outputs),
+        notes=(*ended.notes, *problems(order.files.outputs)),
     )
 
 
-def _record(order: Order, spec: ContainerSpec, ended: _Ended, report: ShimReport | None) -> AttemptRecord:
-    state, logs = ended.state, ended.logs
+def _record(order: Order, spec: ContainerSpec, ended: _Ended, facts: Facts) -> AttemptRecord:
+    state, logs, report = ended.state, ended.logs, facts.report
+    outcome, reason = judge(facts)
     started, finished = (state.started_at, state.finished_at) if state is not None else (None, None)
     return AttemptRecord(
         attempt=order.number,
@@ -167,15 +209,15 @@ def _record(order: Order, spec: ContainerSpec, ended: _Ended, report: ShimReport
         started_at=iso(started),
         finished_at=iso(finished),
         seconds=_seconds(state, report),
-        exit_code=exit_code(state, report, overdue=ended.overdue),
+        exit_code=facts.code,
         signal=report.signal if report is not None else None,
         oom_killed=bool(state is not None and state.oom_killed),
-        timed_out=timed_out(report, overdue=ended.overdue),
+        timed_out=facts.timed_out,
         stdout_bytes=report.stdout_bytes if report else (logs.stdout if logs else None),
         stderr_bytes=report.stderr_bytes if report else (logs.stderr if logs else None),
         dropped_bytes=(report.dropped_stdout + report.dropped_stderr if report else 0) + (logs.dropped if logs else 0),
-        outcome="broken",
-        reason="",
+        outcome=outcome,
+        reason=reason,
     )
 
 
@@ -187,10 +229,10 @@ def _seconds(state: ContainerState | None, report: ShimReport | None) -> float |
     return by_engine if by_engine > 0 or report is None else report.seconds
 
 
-def _follow(order: Order, container: str) -> threading.Thread | None:
+def _follow(order: Order, container: str) -> None:
     """Send the step's output lines as events while it runs, in a thread that ends with the container."""
     if not order.context.follow:
-        return None
+        return
 
     def read() -> None:
         pending = {"stdout": b"", "stderr": b""}
@@ -202,9 +244,7 @@ def _follow(order: Order, container: str) -> threading.Thread | None:
                     OutputLine(time=now(), run=order.run.id, step=order.step.id, stream=stream, line=line)
                 )
 
-    thread = threading.Thread(target=read, name=f"follow {container[:12]}", daemon=True)
-    thread.start()
-    return thread
+    threading.Thread(target=read, name=f"follow {container[:12]}", daemon=True).start()
 
 
 _LINE = 4096

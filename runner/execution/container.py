@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runner.engine.cgroup import parent_name
 from runner.engine.protocol import ContainerSpec, Mount, Resources
+from runner.evidence.atomic import storage_error
 from runner.evidence.layout import RunLayout, StepLayout
 from runner.execution.context import Context
 from runner.gateway.session import Session
@@ -52,9 +53,16 @@ _READABLE = 0o755
 
 
 def prepare_run(layout: RunLayout, run: Run) -> None:
-    """Make the folders a run's containers mount: workspace, state with HOME, and the writable paths' storage."""
-    for folder in (layout.workspace, layout.state / "home", *_writable(layout, run).values()):
-        folder.mkdir(parents=True, exist_ok=True)
+    """Make the folders a run's containers mount: workspace, state with HOME, and the writable paths' storage.
+
+    Raises:
+        StorageError: if they cannot be made.
+    """
+    try:
+        for folder in (layout.workspace, layout.state / "home", *_writable(layout, run).values()):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(f"cannot make the folders of {layout.root}", error) from error
 
 
 def prepare_attempt(layout: StepLayout, run: Run, step: PlannedStep, attempt: int) -> None:
@@ -162,7 +170,7 @@ def _mounts(context: Context, run: Run, step: PlannedStep, session: Session | No
     layout = context.layout(run)
     files = layout.step(step.index)
     mounts = [
-        Mount(source=context.object_name(run), target=WORKSPACE_DIR, volume=True),
+        Mount(source=context.object_name(run), target=WORKSPACE_DIR, volume=True, device=os.fspath(layout.workspace)),
         Mount(source=os.fspath(layout.state), target=STATE_DIR),
         Mount(source=os.fspath(files.inputs), target=IN_DIR, read_only=True),
         Mount(source=os.fspath(files.outputs), target=OUT_DIR),

@@ -7,9 +7,9 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from runner.errors import RunnerError
+from runner.errors import EngineError, RunnerError
 from runner.events import Event, EventSink, Notice, RunFinished, RunStarted
 from runner.evidence.archive import write_archive
 from runner.evidence.atomic import write_json, write_text
@@ -22,7 +22,7 @@ from runner.evidence.tree import make_collectable, scan
 from runner.execution.container import prepare_run
 from runner.execution.context import Context, iso, now
 from runner.execution.host import describe_host
-from runner.execution.step import StepDone, perform_step, skip_step
+from runner.execution.step import StepDone, break_step, perform_step, skip_step
 from runner.gateway.labels import model_label
 from runner.names import LABEL_DIGEST, LABEL_KIND, LABEL_RUN, LABEL_RUN_DIR
 from runner.plan.models import Run
@@ -35,6 +35,16 @@ class RunDone:
     record: RunRecord
     totals: Mapping[str, float | int | None]
     """The flat part of its metrics.json."""
+
+
+@dataclass(kw_only=True)
+class _Story:
+    """What has happened in a run so far, filled in as it goes on, so that whatever breaks loses nothing before it."""
+
+    done: list[StepDone] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    trouble: str = ""
+    """What broke us; empty if nothing did."""
 
 
 def perform_run(context: Context, run: Run) -> RunDone:
@@ -62,8 +72,11 @@ def perform_run(context: Context, run: Run) -> RunDone:
         context = dataclasses.replace(context, events=_both(log, context.events))
         started = time.monotonic()
         context.events(_started(run))
-        done, trouble = _perform_steps(context, run, record)
-        finished = _finalise(context, run, record, done, trouble)
+        story = _Story()
+        _perform_steps(context, run, record, story)
+        if log.problem:
+            story.notes.append(f"lines are missing in {layout.log.name}: {log.problem}")
+        finished = _finalise(context, record, story)
         context.events(_finished(run, finished, time.monotonic() - started))
     seal(layout, finished.record)
     return finished
@@ -75,18 +88,17 @@ def seal(layout: RunLayout, record: RunRecord) -> None:
         write_archive(layout, record.run.archive)
 
 
-def _perform_steps(context: Context, run: Run, record: RunRecord) -> tuple[list[StepDone], str]:
-    """Perform every step, updating the record on disk after each; return them, and what broke us if something did."""
-    layout = context.layout(run)
-    done: list[StepDone] = []
+def _perform_steps(context: Context, run: Run, record: RunRecord, story: _Story) -> None:
+    """Perform every step, updating the record on disk after each."""
+    layout, done = context.layout(run), story.done
     try:
-        with _workspace(context, run):
+        with _workspace(context, run, story):
             remaining = run.run_timeout
             for step in run.steps:
                 before = (done[-1].tree if done else None) or scan(layout.workspace)
                 stopped = done[-1].record if done and done[-1].record.outcome != "passed" else None
                 one = (
-                    skip_step(run, step, stopped, before)
+                    skip_step(run, step, f"step {stopped.id} did not pass", before)
                     if stopped
                     else perform_step(context, run, step, before, remaining)
                 )
@@ -94,17 +106,19 @@ def _perform_steps(context: Context, run: Run, record: RunRecord) -> tuple[list[
                 done.append(one)
                 _write_step(layout, one)
                 write_json(layout.metadata, record.model_copy(update={"steps": tuple(d.record for d in done)}))
-    except RunnerError as error:
-        return done, str(error)
+    except (RunnerError, OSError) as error:
+        story.trouble = str(error)
     except Exception as error:  # noqa: BLE001  the one place that turns an exception into an outcome
         context.events(Notice(time=now(), run=run.id, text=traceback.format_exc(), level="error"))
-        return done, f"this program failed: {type(error).__name__}: {error}"
-    return done, ""
+        story.trouble = f"this program failed: {type(error).__name__}: {error}"
 
 
 @contextmanager
-def _workspace(context: Context, run: Run) -> Iterator[None]:
-    """Hold the run's volume: a named, labelled volume over its workspace folder."""
+def _workspace(context: Context, run: Run, story: _Story) -> Iterator[None]:
+    """Hold the run's volume: a named, labelled volume over its workspace folder.
+
+    One that cannot be removed is noted and left to the next start: it changes neither an outcome nor hides an error.
+    """
     layout, name = context.layout(run), context.object_name(run)
     labels = {
         **context.owner.labels(),
@@ -117,17 +131,20 @@ def _workspace(context: Context, run: Run) -> Iterator[None]:
     try:
         yield
     finally:
-        context.engine.volumes.remove(name)
+        try:
+            context.engine.volumes.remove(name)
+        except EngineError as error:
+            story.notes.append(f"volume {name} is still in the engine: {error}")
 
 
-def _finalise(context: Context, run: Run, record: RunRecord, done: list[StepDone], trouble: str) -> RunDone:
-    layout = context.layout(run)
-    notes = make_collectable(layout.root)
-    missing = [skip_step(run, step, None, done[-1].tree if done else None) for step in run.steps[len(done) :]]
-    steps = [*done, *missing]
+def _finalise(context: Context, record: RunRecord, story: _Story) -> RunDone:
+    run, layout = record.run, context.layout(record.run)
+    story.notes += make_collectable(layout.root)
+    missing = _not_performed(run, story)
     for one in missing:
         _write_step(layout, one)
-    outcome, reason = _verdict([one.record for one in done], trouble)
+    steps = [*story.done, *missing]
+    outcome, reason = _verdict([one.record for one in steps], story.trouble)
     metrics = run_metrics([one.measured for one in steps], scan(layout.workspace))
     final = record.model_copy(
         update={
@@ -137,13 +154,25 @@ def _finalise(context: Context, run: Run, record: RunRecord, done: list[StepDone
             "steps": tuple(one.record for one in steps),
             "artifacts": layout.workspace.name,
             "archive": layout.archive(run.archive).name if run.archive != "off" else None,
-            "notes": (*(note for one in done for note in one.notes), *notes),
+            "notes": (*(note for one in steps for note in one.notes), *story.notes),
         }
     )
     write_metrics(layout.metrics, metrics)
     write_text(layout.readme, render_readme(final, metrics))
     write_json(layout.metadata, final)
     return RunDone(record=final, totals=metrics.totals)
+
+
+def _not_performed(run: Run, story: _Story) -> list[StepDone]:
+    """Record the steps that something broke: the one it broke in, and those after it."""
+    tree = story.done[-1].tree if story.done else None
+    first, *rest = run.steps[len(story.done) :] or (None,)
+    if first is None:
+        return []
+    return [
+        break_step(run, first, story.trouble, tree),
+        *(skip_step(run, step, f"step {first.id} did not pass", tree) for step in rest),
+    ]
 
 
 def _verdict(steps: list[StepRecord], trouble: str) -> tuple[Outcome, str]:

@@ -69,10 +69,14 @@ def perform_step(context: Context, run: Run, step: PlannedStep, before: TreeScan
     return done
 
 
-def skip_step(run: Run, step: PlannedStep, stopped: StepRecord | None, before: TreeScan | None) -> StepDone:
-    """Record a step that was not begun because `stopped`, or the run itself, did not pass."""
-    reason = f"step {stopped.id} did not pass" if stopped is not None else "the run broke before this step"
+def skip_step(run: Run, step: PlannedStep, reason: str, before: TreeScan | None) -> StepDone:
+    """Record a step that was not begun."""
     return _unperformed(run, step, "skipped", reason, before)
+
+
+def break_step(run: Run, step: PlannedStep, reason: str, before: TreeScan | None) -> StepDone:
+    """Record a step that broke so early or so badly that there is no attempt to tell of."""
+    return _unperformed(run, step, "broken", reason, before)
 
 
 def _done(run: Run, step: PlannedStep, attempts: list[Attempt], seconds: float) -> StepDone:

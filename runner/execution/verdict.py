@@ -42,8 +42,25 @@ class Facts:
     """What the framework itself reported; may be empty."""
 
     @property
+    def timed_out(self) -> bool:
+        """Whether a deadline ended the attempt; exit code 124 alone is no proof, a command may return it."""
+        if self.overdue or self.report is not None:
+            return self.overdue or bool(self.report and self.report.timed_out)
+        state = self.state
+        return (
+            state is not None
+            and state.exit_code == EXIT_TIMED_OUT
+            and state.started_at is not None
+            and state.finished_at is not None
+            and state.finished_at - state.started_at >= self.deadline
+        )
+
+    @property
     def code(self) -> int | None:
-        return exit_code(self.state, self.report, overdue=self.overdue)
+        """The step's exit code: 124 after a deadline, whoever enforced it."""
+        if self.timed_out:
+            return EXIT_TIMED_OUT
+        return self.state.exit_code if self.state is not None else None
 
 
 Verdict = tuple[Outcome, str]
@@ -55,7 +72,9 @@ def judge(facts: Facts) -> Verdict:
 
 
 def _stopped(facts: Facts) -> Verdict | None:
-    return ("cancelled", "stopped by the user") if facts.cancelled else None
+    """A step that ended well just as the user stopped everything has still ended well."""
+    ended_well = facts.state is not None and facts.state.status == "exited" and facts.code == 0
+    return ("cancelled", "stopped by the user") if facts.cancelled and not ended_well else None
 
 
 def _lost(facts: Facts) -> Verdict | None:
@@ -76,14 +95,20 @@ def _out_of_memory(facts: Facts) -> Verdict | None:
 
 
 def _overdue(facts: Facts) -> Verdict | None:
-    if timed_out(facts.report, overdue=facts.overdue):
+    if facts.timed_out:
         return "timed_out", f"not finished after {facts.deadline:g} s ({facts.deadline_name})"
     return None
 
 
-def _killed_from_outside(facts: Facts) -> Verdict | None:
+def _killed_whole(facts: Facts) -> Verdict | None:
     if facts.report is None and facts.code == _SIGKILLED:
-        return "broken", "the container was killed from outside (SIGKILL, and not for memory)"
+        return "broken", "the whole container was killed (SIGKILL, and neither for memory nor by us)"
+    return None
+
+
+def _stopped_from_outside(facts: Facts) -> Verdict | None:
+    if facts.report is not None and facts.report.stopped:
+        return "broken", "the container was stopped from outside, by somebody or by the engine's own end"
     return None
 
 
@@ -92,7 +117,7 @@ def _not_startable(facts: Facts) -> Verdict | None:
 
 
 def _no_model(facts: Facts) -> Verdict | None:
-    if facts.code != 0 and facts.model_error:
+    if facts.model_error and (facts.code != 0 or (facts.expect_changes and facts.changed == 0)):
         return "broken", f"the model did not answer: {facts.model_error}"
     return None
 
@@ -112,25 +137,14 @@ _RULES: tuple[Callable[[Facts], Verdict | None], ...] = (
     _lost,
     _out_of_memory,
     _overdue,
-    _killed_from_outside,
+    _killed_whole,
+    _stopped_from_outside,
     _not_startable,
     _no_model,
     _nonzero,
     _nothing_done,
 )
 """First match wins: what we know for certain to be the user's, ours or a limit's doing comes before the framework's."""
-
-
-def exit_code(state: ContainerState | None, report: ShimReport | None, *, overdue: bool) -> int | None:
-    """Return the step's exit code: 124 after a deadline, whoever enforced it."""
-    if timed_out(report, overdue=overdue):
-        return EXIT_TIMED_OUT
-    return state.exit_code if state is not None else None
-
-
-def timed_out(report: ShimReport | None, *, overdue: bool) -> bool:
-    """Tell whether a deadline ended the attempt; exit code 124 alone is no proof, a command may return it."""
-    return overdue or (report is not None and report.timed_out)
 
 
 def _exit_words(facts: Facts) -> str:

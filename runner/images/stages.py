@@ -222,6 +222,8 @@ def ready(ground: Ground, recipe: Recipe) -> BuiltImage:
         ConfigError: if its lock is absent or stale.
         ImageError: if a stage fails.
     """
+    # An image that is there may have been made before the recipe asked for something else.
+    lock_of(ground, recipe)
     found = present(ground, recipe)
     if found is not None:
         return found

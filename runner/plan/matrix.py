@@ -76,13 +76,28 @@ def plan(
             if not filtered or is_selected(experiment, cell.framework, cell.scenario, repetition)
         ]
     if not runs:
-        raise NothingSelected(
-            f"the experiment `{experiment.name}` selects no run",
-            why=f"{len(cells)} pairs of framework and scenario x {experiment.repetitions} repetitions, less what "
-            f"{len(experiment.include)} include and {len(experiment.exclude)} exclude rules leave out",
-            hint="look at include and exclude with: runner plan --explain",
-        )
+        raise _nothing_selected(experiment, len(cells))
     return runs
+
+
+def require_some(experiment: Experiment) -> None:
+    """Refuse an experiment that would have no run, before any image is built for it.
+
+    Raises:
+        NothingSelected: if include and exclude leave no run.
+    """
+    pairs = [(framework, scenario) for scenario in experiment.scenarios for framework in experiment.frameworks]
+    if not any(is_selected(experiment, *pair) for pair in pairs):
+        raise _nothing_selected(experiment, len(pairs))
+
+
+def _nothing_selected(experiment: Experiment, pairs: int) -> NothingSelected:
+    return NothingSelected(
+        f"the experiment `{experiment.name}` selects no run",
+        why=f"{pairs} pairs of framework and scenario x {experiment.repetitions} repetitions, less what "
+        f"{len(experiment.include)} include and {len(experiment.exclude)} exclude rules leave out",
+        hint="look at include and exclude with: runner plan --explain",
+    )
 
 
 def _cell(

@@ -12,3 +12,9 @@ from support.project import Project, copy_project
 def probe(tmp_path: Path) -> Project:
     """A project whose only framework does what its prompt says."""
     return copy_project("probe", tmp_path / "probe")
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Project:
+    """A project whose only framework asks the scripted model."""
+    return copy_project("talk", tmp_path / "talk")

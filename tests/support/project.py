@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,14 @@ class Project:
     def runs(self) -> Path:
         return self.root / "runs"
 
-    def run(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-        """Run the command line in the project; output is captured, nothing is a terminal."""
+    def run(
+        self, *arguments: str, timeout: float = 240, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command line in the project; output is captured, nothing is a terminal, `env` is added."""
         return subprocess.run(
             [RUNNER, *arguments],
             cwd=self.root,
+            env={**os.environ, **(env or {})},
             capture_output=True,
             text=True,
             timeout=timeout,

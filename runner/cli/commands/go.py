@@ -31,9 +31,11 @@ def run(args: Namespace, console: Console) -> int:
     from runner.cli.experiment import conclude, decide_runs, open_session, perform, prepare_images
     from runner.cli.planning import plan_runs, read_inputs
     from runner.cli.workplace import open_workplace
+    from runner.plan.matrix import require_some
 
     workplace = open_workplace(args)
     inputs = read_inputs(workplace, args)
+    require_some(inputs.experiment.value)
     if args.dry_run:
         return show_plan(args, console, workplace, inputs)
     with open_session(args, console, workplace, inputs) as session:

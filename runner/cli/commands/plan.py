@@ -64,6 +64,7 @@ def show_plan(args: Namespace, console: Console, workplace: Workplace, inputs: I
     decisions = dry.decisions
     model = inputs.experiment.value.model
     label = model_label(model) if model else ""
+    notes = (*inputs.notes, *(str(problem) for problem in dry.problems))
     if args.json:
         console.json(
             {
@@ -74,8 +75,8 @@ def show_plan(args: Namespace, console: Console, workplace: Workplace, inputs: I
                 "runs": plan_values(decisions),
             }
         )
-        return ExitCode.PASSED
-    console.table(plan_table(decisions, label))
-    for note in (*inputs.notes, *(str(problem) for problem in dry.problems)):
+    else:
+        console.table(plan_table(decisions, label))
+    for note in notes:
         console.warn(note)
     return ExitCode.PASSED

@@ -8,7 +8,7 @@ import pytest
 
 from runner.engine.protocol import ContainerState
 from runner.evidence.untrusted import ShimReport
-from runner.execution.verdict import Facts, exit_code, judge
+from runner.execution.verdict import Facts, judge
 
 
 def _state(code: int | None = 0, *, oom: bool = False, status: str = "exited", error: str = "") -> ContainerState:
@@ -49,7 +49,7 @@ _PASSED = Facts(
         ({"state": _state(3), "message": "gave up"}, "failed", "exit code 3: gave up"),
         ({"state": _state(137), "report": _report(signal=9)}, "failed", "killed by signal 9 (SIGKILL)"),
         ({"state": _state(255), "report": _report(signal=60)}, "failed", "killed by signal 60"),
-        ({"state": _state(137), "report": None}, "broken", "the container was killed from outside"),
+        ({"state": _state(137), "report": None}, "broken", "the whole container was killed"),
         ({"state": _state(137, oom=True), "report": None}, "exceeded", "out of memory: limits.memory is 1024 bytes"),
         ({"state": _state(1), "oom_kills": 2}, "exceeded", "out of memory"),
         ({"oom_kills": 1}, "passed", ""),
@@ -63,10 +63,14 @@ _PASSED = Facts(
         ({"state": _state(127), "report": _report(error="agent: not found")}, "broken", "agent: not found"),
         ({"state": _state(1), "model_error": "401"}, "broken", "the model did not answer: 401"),
         ({"model_error": "429 once, then answered"}, "passed", ""),
+        ({"changed": 0, "model_error": "503"}, "broken", "the model did not answer: 503"),
+        ({"state": _state(143), "report": _report(stopped=True)}, "broken", "stopped from outside"),
         ({"state": None, "engine_error": "engine away"}, "broken", "engine away"),
         ({"state": None}, "broken", "the engine lost the container"),
         ({"state": _state(None, status="created", error="no such file")}, "broken", "did not start: no such file"),
         ({"state": _state(143), "cancelled": True}, "cancelled", "stopped by the user"),
+        ({"state": None, "cancelled": True}, "cancelled", "stopped by the user"),
+        ({"cancelled": True}, "passed", ""),
     ],
 )
 def test_verdicts(change: dict[str, object], outcome: str, reason: str) -> None:
@@ -79,6 +83,14 @@ def test_verdicts(change: dict[str, object], outcome: str, reason: str) -> None:
 
 def test_a_deadline_is_exit_code_124_whoever_enforced_it() -> None:
     """When the runner had to kill, the recorded code is 124 and not the engine's 137."""
-    assert exit_code(_state(137), None, overdue=True) == 124
-    assert exit_code(_state(137), None, overdue=False) == 137
-    assert exit_code(None, None, overdue=False) is None
+    killed = dataclasses.replace(_PASSED, state=_state(137), report=None)
+    assert dataclasses.replace(killed, overdue=True).code == 124
+    assert killed.code == 137
+    assert dataclasses.replace(_PASSED, state=None).code is None
+
+
+@pytest.mark.parametrize(("deadline", "outcome"), [(1.0, "timed_out"), (1.5, "failed")])
+def test_without_a_report_the_clock_decides_what_124_means(deadline: float, outcome: str) -> None:
+    """A step that filled /out leaves no report: 124 after its whole time is the deadline, before it the command's own."""
+    facts = dataclasses.replace(_PASSED, state=_state(124), report=None, deadline=deadline)
+    assert judge(facts)[0] == outcome

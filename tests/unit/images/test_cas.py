@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from runner.errors import ImageError
+from runner.errors import ImageError, StorageError
 from runner.images import cas
 
 CONTENT = b"an artifact\n"
@@ -78,3 +80,32 @@ def test_two_who_want_the_same_lock_take_turns(tmp_path: Path) -> None:
         order.append("first")
     thread.join(5)
     assert order == ["first", "second"]
+
+
+def test_a_scratch_folder_is_removed_after_use(tmp_path: Path) -> None:
+    """Neither the folder nor its lock file outlives the block that asked for it, even if that failed."""
+    with pytest.raises(FileNotFoundError), cas.scratch(tmp_path, "demo") as folder:
+        (folder / "missing").read_text()
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    """A scratch folder whose lock nobody holds goes; one in use, and one too young to judge, stay."""
+    parent = tmp_path / "tmp"
+    parent.mkdir()
+    for name, age in (("old", 3600), ("young", 0)):
+        (parent / name).mkdir()
+        (parent / f"{name}.alive").touch()
+        os.utime(parent / f"{name}.alive", (time.time() - age,) * 2)
+    with cas.scratch(tmp_path, "used") as used:
+        os.utime(parent / f"{used.name}.alive", (1, 1))
+        with cas.scratch(tmp_path, "demo"):
+            left = {path.name for path in parent.iterdir() if path.is_dir() and not path.name.startswith("demo")}
+    assert left == {"young", used.name}
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """A file where the cache should be is a storage error that says how to choose another place."""
+    (tmp_path / "cache").write_text("")
+    with pytest.raises(StorageError, match="Set XDG_CACHE_HOME to another place"), cas.scratch(tmp_path / "cache", "x"):
+        pass

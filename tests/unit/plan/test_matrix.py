@@ -13,8 +13,9 @@ from support.planning import make_experiment, make_framework, make_plan, make_sc
 
 from runner.errors import NothingSelected
 from runner.plan.limits import merge_limits
+from runner.plan.matrix import require_some
 from runner.plan.models import Run
-from runner.spec.models import Cell, Limits, LimitsPatch
+from runner.spec.models import Cell, Experiment, Limits, LimitsPatch
 
 COUNTS = st.integers(1, 4)
 
@@ -44,16 +45,26 @@ def test_every_cell_stands_once_and_frameworks_stay_level(frameworks: int, scena
     exclude=st.lists(st.builds(Cell, framework=st.sampled_from(["beta", None]), scenario=st.sampled_from(["build", "greet"])), max_size=2),
 )  # fmt: skip
 def test_filters_only_leave_out(include: list[Cell], exclude: list[Cell]) -> None:
-    """What include and exclude leave is a part of the whole plan, in its order, with the same digests."""
+    """What include and exclude leave is a part of the whole plan, in order, same digests; that none is left is known before."""
     everything = make_plan()
+    experiment = make_experiment(include=tuple(include), exclude=tuple(exclude))
     try:
-        left = make_plan(make_experiment(include=tuple(include), exclude=tuple(exclude)))
+        left = make_plan(experiment)
     except NothingSelected:
         left = []
+    assert _is_refused(experiment) == (not left)
     assert left == [run for run in everything if run in left]
     for run in everything:
         hit = [_hits(rule, run) for rule in include]
         assert (run in left) == ((any(hit) or not include) and not any(_hits(rule, run) for rule in exclude))
+
+
+def _is_refused(experiment: Experiment) -> bool:
+    try:
+        require_some(experiment)
+    except NothingSelected:
+        return True
+    return False
 
 
 def _hits(rule: Cell, run: Run) -> bool:
