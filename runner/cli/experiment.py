@@ -27,7 +27,7 @@ from runner.execution.claim import claim
 from runner.execution.context import Context
 from runner.execution.executors.local import LocalPool
 from runner.execution.experiment import carry_out
-from runner.execution.recovery import sweep_dead
+from runner.execution.recovery import finish_interrupted, sweep_dead
 from runner.gateway.client import start_gateway
 from runner.gateway.labels import model_label
 from runner.gateway.session import Gateway
@@ -123,6 +123,8 @@ def _sweep(session: Session) -> None:
     if gone:
         text = f"collected and removed {plural(gone, 'object')} that a runner left in the engine when it ended"
         tell_all(notices(session.console), session.log)(Notice(time=time.time(), text=text))
+    for record in finish_interrupted(session.output, session.ledger, current()):
+        session.console.warn(f"{record.run.id} of {record.run.framework.name} was cut off; what is known of it is kept")
     for name, why in swept.kept:
         session.console.warn(f"{name} stays in the engine: {why}")
 

@@ -8,20 +8,26 @@ from pathlib import Path
 
 from runner.engine.cgroup import CGROUP_ROOT, find_parents, find_stale_parents
 from runner.engine.owner import Owner
-from runner.engine.protocol import ContainerState, Engine
+from runner.engine.protocol import ContainerState, Engine, Usage
 from runner.engine.sweep import Swept, sweep
 from runner.errors import EngineError
-from runner.evidence.atomic import remove_leftovers, write_json
+from runner.evidence.atomic import remove_leftovers, write_json, write_text
 from runner.evidence.layout import RunLayout
 from runner.evidence.logs import collect_logs
-from runner.evidence.records import RunRecord
+from runner.evidence.metrics import MeasuredStep, read_totals, run_metrics, write_metrics
+from runner.evidence.readme import render_readme
+from runner.evidence.records import RunRecord, StepRecord
 from runner.evidence.superseded import set_aside
+from runner.evidence.tree import make_collectable, scan
 from runner.execution.context import iso, now
 from runner.execution.run import seal
+from runner.gateway.calls import Call, read_calls, totals
+from runner.ledger.store import Ledger
 from runner.names import LABEL_CGROUP, LABEL_KIND, LABEL_RUN_DIR, LABEL_STEP
 from runner.plan.resume import FINAL_OUTCOMES
 
 _INTERRUPTED = "interrupted: the runner ended before the run did"
+_UNREAD = "the runner ended before the run's readings were added up; the step's own metrics.json has them"
 _LOG_LIMIT = 16 * 1024**2
 
 
@@ -61,6 +67,82 @@ def _collect(engine: Engine, state: ContainerState) -> None:
         collect_logs(engine.observer.logs(state.id), files, _LOG_LIMIT)
 
 
+def finish_interrupted(output: Path, ledger: Ledger, me: Owner) -> list[RunRecord]:
+    """Finalise every run whose runner died before it could, with all that is known; the next `go` does them again.
+
+    Call it with the folder of runs claimed: then whoever holds a lease in it is dead.
+
+    Returns:
+        The records as they stand now.
+
+    Raises:
+        StorageError: if they cannot be written.
+    """
+    finished = []
+    for row in ledger.rows(states=("leased",)):
+        layout = RunLayout(output / row.directory)
+        record = read_record(layout)
+        if record is None or (lease := ledger.lease(record.run, me)) is None:
+            continue
+        if record.outcome is None:
+            record = _finalise_interrupted(layout, record)
+        _complete(layout, record)
+        ledger.finish(lease, record, read_totals(layout.metrics))
+        finished.append(record)
+    return finished
+
+
+def _finalise_interrupted(layout: RunLayout, record: RunRecord) -> RunRecord:
+    """Write metrics, README and record of a run that was cut off; its finished steps keep what was metered."""
+    remove_leftovers(layout.root)
+    calls = read_calls(layout.calls).calls
+    measured = [_measured(step, record, calls) for step in record.steps]
+    metrics = run_metrics(measured, scan(layout.workspace) if layout.workspace.is_dir() else None)
+    final = record.model_copy(
+        update={
+            "outcome": "broken",
+            "reason": _INTERRUPTED,
+            "finished_at": iso(now()),
+            "artifacts": layout.workspace.name,
+            "archive": layout.archive(record.run.archive).name if record.run.archive != "off" else None,
+            "notes": (*record.notes, *make_collectable(layout.root)),
+        }
+    )
+    write_metrics(layout.metrics, metrics)
+    write_text(layout.readme, render_readme(final, metrics))
+    write_json(layout.metadata, final)
+    return final
+
+
+def _complete(layout: RunLayout, record: RunRecord) -> None:
+    """Write the archive if the crash came before it."""
+    if record.archive is not None and not (layout.root / record.archive).exists():
+        seal(layout, record)
+
+
+def _measured(step: StepRecord, record: RunRecord, calls: Sequence[Call]) -> MeasuredStep:
+    unread = Usage(
+        reasons=dict.fromkeys(("cpu_seconds", "peak_memory_bytes", "io_read_bytes", "io_write_bytes"), _UNREAD)
+    )
+    own = [call for call in calls if call.step == step.id]
+    return MeasuredStep(
+        step=step.id,
+        index=step.index,
+        outcome=step.outcome,
+        attempts=tuple(
+            (
+                one,
+                unread,
+                None,
+                totals(call for call in own if call.attempt == one.attempt) if record.run.model else None,
+            )
+            for one in step.attempts
+        ),
+        tree=None,
+        model=record.run.model,
+    )
+
+
 def read_record(layout: RunLayout) -> RunRecord | None:
     """Return the record of a run directory, or None if there is none that can be read."""
     try:
@@ -84,11 +166,9 @@ def settle(layout: RunLayout, output: Path, *, fresh: bool) -> RunRecord | None:
     remove_leftovers(layout.root)
     record = read_record(layout)
     if record is not None and record.outcome in FINAL_OUTCOMES and not fresh:
-        if record.archive is not None and not (layout.root / record.archive).exists():
-            seal(layout, record)
+        _complete(layout, record)
         return record
     if record is not None and record.outcome is None:
-        broken = record.model_copy(update={"outcome": "broken", "reason": _INTERRUPTED, "finished_at": iso(now())})
-        write_json(layout.metadata, broken)
+        _complete(layout, _finalise_interrupted(layout, record))
     set_aside(output, layout.root)
     return None

@@ -46,7 +46,7 @@ def rebuild(output: Path) -> Rebuilt:
     """Enter what the run directories say, and nothing else, keeping leases.
 
     A ledger that cannot be used (damaged, of a newer version, of another program) is put aside first, never deleted.
-    No `runner go` should be running then, because its leases cannot be read; on a usable ledger it may.
+    Call it with the folder claimed: a runner at work would lose the runs it has planned and not begun.
 
     Args:
         output: folder of run directories.

@@ -46,8 +46,11 @@ def test_a_killed_runner_loses_nothing(probe: Project, moment: float) -> None:
     assert again.returncode == 0, again.stdout + again.stderr
     _assert_all_done_once(probe)
     assert {path: (path / "metadata.json").stat().st_mtime_ns for path in finished} == finished
-    interrupted = [json.loads(path.read_text()) for path in probe.runs.glob(".superseded/probe/*/metadata.json")]
-    assert all(record["outcome"] == "broken" and "interrupted" in record["reason"] for record in interrupted)
+    kept = [json.loads(path.read_text()) for path in probe.runs.glob(".superseded/probe/*/metadata.json")]
+    assert all(record["outcome"] == "broken" and "interrupted" in record["reason"] for record in kept)
+    assert kept, "two slots were at work at each of these moments"
+    for path in probe.runs.glob(".superseded/probe/*"):
+        assert {"README.md", "metrics.json", "run.tar.zst"} <= {one.name for one in path.iterdir()}
 
 
 def test_the_first_interrupt_stops_and_collects(probe: Project) -> None:

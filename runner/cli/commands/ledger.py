@@ -46,9 +46,12 @@ def _check(args: Namespace, console: Console) -> int:
 
 
 def _rebuild(args: Namespace, console: Console) -> int:
+    from runner.execution.claim import claim
     from runner.ledger.rebuild import rebuild
 
-    done = rebuild(output_folder(args))
+    output = output_folder(args)
+    with claim(output):
+        done = rebuild(output)
     if args.json:
         kept = str(done.kept) if done.kept else None
         console.json({"runs": done.runs, "problems": list(done.problems), "kept": kept})
