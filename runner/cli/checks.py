@@ -61,6 +61,14 @@ def engine_findings(info: EngineInfo) -> Iterator[Finding]:
             text=f"{driver}: limits may not hold, and CPU and memory are measured by the entry shim only",
             hint="for a rootless engine: enable cgroup v2 delegation for your user",
         )
+    elif info.rootless or not info.local:
+        where = "a rootless engine's" if info.rootless else "another machine's"
+        yield Finding(
+            name="cgroups",
+            status="warn",
+            text=f"{driver}: {where} cgroups cannot be read; CPU and memory are measured by the entry shim only",
+            hint="for exact figures use an engine of this machine that runs as root",
+        )
     else:
         yield Finding(name="cgroups", status="ok", text=f"{driver}: CPU and peak memory are exact")
     yield (

@@ -20,7 +20,7 @@ from runner.engine.admission import default_jobs
 from runner.engine.docker import connect
 from runner.engine.owner import current
 from runner.engine.protocol import Engine, EngineInfo
-from runner.errors import ExitCode
+from runner.errors import EngineError, ExitCode
 from runner.events import EventSink, Notice
 from runner.execution.cancellation import Cancellation
 from runner.execution.claim import claim
@@ -99,6 +99,7 @@ def open_session(args: Namespace, console: Console, workplace: Workplace, inputs
         verbose = console.err if args.verbose else None
         log = stack.enter_context(logging_to(workplace.project.state, verbose=verbose))
         engine = stack.enter_context(connect(workplace.environment))
+        _require_local(engine.info())
         session = Session(
             args=args,
             console=console,
@@ -115,6 +116,16 @@ def open_session(args: Namespace, console: Console, workplace: Workplace, inputs
             console.warn(note)
         _sweep(session)
         yield session
+
+
+def _require_local(info: EngineInfo) -> None:
+    """Refuse an engine elsewhere: it sees neither the run directories nor the gateway's socket."""
+    if not info.local:
+        raise EngineError(
+            "the engine is on another machine",
+            why="run directories and the gateway's socket are folders of this machine, mounted into containers",
+            hint="unset DOCKER_HOST to use this machine's engine, or start `runner go` over there",
+        )
 
 
 def _sweep(session: Session) -> None:

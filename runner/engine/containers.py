@@ -111,6 +111,7 @@ def inspect(api: Api, container: str) -> ContainerState:
         started_at=started,
         finished_at=finished,
         labels=dict(answer["Config"]["Labels"] or {}),
+        image=str(answer.get("Image", "")),
     )
 
 

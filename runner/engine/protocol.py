@@ -114,6 +114,8 @@ class ContainerState:
     """Seconds since the epoch."""
     finished_at: float | None
     labels: Mapping[str, str] = field(default_factory=dict)
+    image: str = ""
+    """The engine's id of the image it was made from; empty if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)

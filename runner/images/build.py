@@ -7,7 +7,7 @@ into one normalised layer, the config is written anew, and the result is loaded.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -102,14 +102,17 @@ def _load_seed(ctx: ImageContext, recipe: Recipe, material: Material, tag: str, 
     return tag
 
 
-def _drain(text: Iterable[str], log: IO[str]) -> None:
-    """Write the builder's output to the log; on failure name the log."""
+def _drain(text: Iterator[str], log: IO[str]) -> None:
+    """Write the builder's output to the log; on failure name the log, on any end hang up, which stops the builder."""
     try:
         for line in text:
             log.write(line)
     except ImageError as error:
         log.flush()
         raise ImageError(error.what, why=error.why, hint=f"The whole log: {log.name}") from error
+    finally:
+        if isinstance(text, Generator):
+            text.close()
 
 
 def normalise(recipe: Recipe, lock: Lock, inputs: str, image: saved.Saved, *, below: int, folder: Path) -> Made:
@@ -140,14 +143,14 @@ def normalise(recipe: Recipe, lock: Lock, inputs: str, image: saved.Saved, *, be
 
 
 def sweep(ctx: ImageContext) -> list[str]:
-    """Remove intermediate images whose builder is gone, this user's only, and return their tags."""
+    """Remove intermediate images whose builder is gone, this user's only, and return their tags, or ids."""
     gone = []
     for image in ctx.engine.images.find({LABEL_KIND: "build", LABEL_OWNER_UID: str(os.getuid())}):
         builder = owner.from_labels(image.labels)
         if builder is not None and not owner.is_alive(builder):
-            for tag in image.tags:
-                ctx.engine.images.remove(tag)
-                gone.append(tag)
+            for reference in image.tags or (image.id,):
+                ctx.engine.images.remove(reference)
+                gone.append(reference)
     return gone
 
 

@@ -139,16 +139,6 @@ def _sweep(parent: Path) -> None:
                 file.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def locked(cache: Path, name: str) -> Iterator[None]:
-    """Hold the lock `name` of this cache; others who want it wait (flock, so that it ends with its process)."""
-    folder = cache / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}.lock").open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def write_atomic(path: Path, text: str) -> None:
     """Replace a text file so that a reader sees the old or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runner.errors import ConfigError, ImageError
-from runner.images import build, cas, records, saved
+from runner.images import build, cas, locks, records, saved
 from runner.images.layers import Node, Tree, content_digest, read_layer
 from runner.images.lockfile import Artifact
 from runner.images.models import BuiltImage, Finding, ImageContext, Recipe
@@ -27,11 +27,12 @@ def check(ctx: ImageContext, selected: Sequence[str], *, rebuild: bool = False) 
     """
     ground = Ground(ctx)
     findings: list[Finding] = []
-    for name in list(selected) or [BASE, *names(ctx.images)]:
-        try:
-            findings += _check(ground, load(ctx.images, name), rebuild=rebuild)
-        except (ImageError, ConfigError) as error:
-            findings.append(Finding(name=name, ok=False, text=str(error)))
+    with locks.using(ctx.cache):
+        for name in list(selected) or [BASE, *names(ctx.images)]:
+            try:
+                findings += _check(ground, load(ctx.images, name), rebuild=rebuild)
+            except (ImageError, ConfigError) as error:
+                findings.append(Finding(name=name, ok=False, text=str(error)))
     return findings
 
 

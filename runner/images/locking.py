@@ -33,7 +33,8 @@ def lock_recipe(ground: Ground, recipe: Recipe) -> Lock:
     python = base.python if base else _python_version(artifacts)
     lock = lockfile.make(now=time.time(), python=python, inputs=lock_inputs(recipe, base), artifacts=artifacts)
     lockfile.write(lock, recipe.lock, recipe.name)
-    ctx.say(f"{recipe.name}: locked {len(lock.artifacts)} artifacts")
+    number = len(lock.artifacts)
+    ctx.say(f"{recipe.name}: locked {number} artifact{'' if number == 1 else 's'}")
     return lock
 
 

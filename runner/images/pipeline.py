@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runner.errors import ConfigError, ImageError
-from runner.images import cas, lockfile, records
+from runner.images import cas, lockfile, locks, packages, records
+from runner.images.failures import Failure, refer
 from runner.images.locking import lock_recipe
 from runner.images.models import BuiltImage, ImageContext, ImageStatus, Recipe
-from runner.images.recipe import BASE, builders, image_inputs, load, lock_inputs, names
+from runner.images.recipe import BASE, everything, image_inputs, load, lock_inputs, names
+from runner.images.retired import remove, superseded
 from runner.images.stages import Ground, fetch_recipe, inputs_of, present, ready
-
-Failure = ImageError | ConfigError
 
 
 def lock(ctx: ImageContext, selected: Sequence[str]) -> Mapping[str, int]:
@@ -20,7 +20,7 @@ def lock(ctx: ImageContext, selected: Sequence[str]) -> Mapping[str, int]:
 
     Args:
         ctx: where and with what.
-        selected: recipes; none means the base and every framework.
+        selected: recipes; none means the base, the builders and every framework.
 
     Returns:
         number of locked artifacts by recipe.
@@ -29,11 +29,11 @@ def lock(ctx: ImageContext, selected: Sequence[str]) -> Mapping[str, int]:
         ConfigError: if a recipe cannot be used.
         ImageError: if something cannot be resolved.
     """
-    wanted = list(selected) or [BASE, *names(ctx.images)]
     counts = {}
-    for name in sorted(wanted, key=_order):
-        recipe = load(ctx.images, name)
-        counts[name] = len(lock_recipe(Ground(ctx), recipe).artifacts)
+    with locks.using(ctx.cache):
+        for name in sorted(list(selected) or everything(ctx.images), key=_order):
+            recipe = load(ctx.images, name)
+            counts[name] = len(lock_recipe(Ground(ctx), recipe).artifacts)
     return counts
 
 
@@ -49,11 +49,12 @@ def fetch(ctx: ImageContext, selected: Sequence[str]) -> Mapping[str, int | Fail
     """
     ground = Ground(ctx)
     results: dict[str, int | Failure] = {}
-    for name in list(selected) or [BASE, *names(ctx.images)]:
-        try:
-            results[name] = len(fetch_recipe(ground, load(ctx.images, name)).artifacts)
-        except (ImageError, ConfigError) as error:
-            results[name] = error
+    with locks.using(ctx.cache):
+        for name in list(selected) or [BASE, *names(ctx.images)]:
+            try:
+                results[name] = len(fetch_recipe(ground, load(ctx.images, name)).artifacts)
+            except (ImageError, ConfigError) as error:
+                results[name] = refer(name, error, results)
     return results
 
 
@@ -78,7 +79,7 @@ def ensure(ctx: ImageContext, selected: Sequence[str]) -> Mapping[str, BuiltImag
         try:
             results[name] = ready(ground, load(ctx.images, name))
         except (ImageError, ConfigError) as error:
-            results[name] = error
+            results[name] = refer(name, error, results)
     return results
 
 
@@ -115,16 +116,12 @@ def listing(ctx: ImageContext) -> list[ImageStatus]:
     """Tell for the base, the builders and every framework how far its image is."""
     ground = Ground(ctx)
     rows = []
-    for name in _all(ctx.images):
+    for name in everything(ctx.images):
         try:
             rows.append(_status(ground, load(ctx.images, name)))
         except ConfigError as error:
             rows.append(_unlocked(name, stale=str(error)))
     return rows
-
-
-def _all(images: Path) -> list[str]:
-    return [BASE, *builders(images), *names(images)]
 
 
 def _status(ground: Ground, recipe: Recipe) -> ImageStatus:
@@ -133,6 +130,7 @@ def _status(ground: Ground, recipe: Recipe) -> ImageStatus:
         return _unlocked(recipe.name)
     lock_file = lockfile.read(recipe)
     base = None if recipe.kind == "base" else lockfile.read(ground.recipe)
+    used = packages.effective(ctx.cache, recipe, lock_file)
     digest = inputs_of(ground, recipe)
     info = ctx.engine.images.inspect(recipe.tag(digest))
     return ImageStatus(
@@ -141,9 +139,9 @@ def _status(ground: Ground, recipe: Recipe) -> ImageStatus:
         id=info.config_digest if info else None,
         locked=True,
         stale=", ".join(lockfile.changed(lock_file, lock_inputs(recipe, base))),
-        artifacts=len(lock_file.artifacts),
-        artifacts_bytes=sum(one.size for one in lock_file.artifacts),
-        missing=sum(not cas.has(ctx.cache, one.sha256) for one in lock_file.artifacts),
+        artifacts=len(used.artifacts),
+        artifacts_bytes=sum(one.size for one in used.artifacts),
+        missing=sum(not cas.has(ctx.cache, one.sha256) for one in used.artifacts),
         built=info is not None,
         size=info.size if info else None,
         last_used=records.last_used(ctx.cache, digest),
@@ -164,36 +162,6 @@ def _unlocked(name: str, stale: str = "") -> ImageStatus:
         size=None,
         last_used=None,
     )
-
-
-def superseded(ctx: ImageContext) -> list[records.ImageRecord]:
-    """List images of this user that no present recipe asks for and that the engine still has."""
-    current = set()
-    ground = Ground(ctx)
-    for name in _all(ctx.images):
-        recipe = load(ctx.images, name)
-        if recipe.lock.is_file() and ground.recipe.lock.is_file():
-            current.add(recipe.tag(inputs_of(ground, recipe)))
-    return [
-        record
-        for record in records.every(ctx.cache)
-        if record.tag not in current and ctx.engine.images.inspect(record.tag) is not None
-    ]
-
-
-def remove(ctx: ImageContext, chosen: Iterable[records.ImageRecord]) -> list[str]:
-    """Remove images from the engine, and their records once they are gone; one in use stays.
-
-    Returns:
-        tags that are gone.
-    """
-    gone = []
-    for record in chosen:
-        ctx.engine.images.remove(record.tag)
-        if ctx.engine.images.inspect(record.tag) is None:
-            records.path_of(ctx.cache, record.inputs).unlink(missing_ok=True)
-            gone.append(record.tag)
-    return gone
 
 
 __all__ = [

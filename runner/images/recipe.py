@@ -59,6 +59,11 @@ def builders(images: Path) -> list[str]:
     return sorted(f"builder/{path.parent.name}" for path in images.glob("builder/*/builder.yaml"))
 
 
+def everything(images: Path) -> list[str]:
+    """List the base, the builders and the frameworks that have a recipe."""
+    return [BASE, *builders(images), *names(images)]
+
+
 def load(images: Path, name: str) -> Recipe:
     """Read one recipe.
 

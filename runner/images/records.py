@@ -38,6 +38,7 @@ class ImageRecord(BaseModel):
     built_at: str | None = Field(description="UTC, ISO 8601; null if another user's build was found in the engine.")
     engine_version: str = Field(description="Engine that built or first used it.")
     log: str | None = Field(description="Build log, relative to the cache.")
+    projects: tuple[str, ...] = Field((), description="Folders of recipes that were made into it, or use it.")
     smoke_test: str = Field(description="sha256 of the smoke test that it passed; empty for images without one.")
 
 

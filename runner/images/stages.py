@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
 from runner.errors import ImageError, StorageError
-from runner.images import build, cas, debs, git, lockfile, npm, packages, pypi, records, smoke
+from runner.images import build, cas, debs, git, lockfile, locks, npm, packages, pypi, records, smoke
 from runner.images.context import Material
+from runner.images.failures import Failure, once
 from runner.images.lockfile import Artifact, Lock
 from runner.images.models import BuiltImage, ImageContext, Recipe, SystemRecipe
 from runner.images.recipe import BASE, image_inputs, load, lock_inputs, sha256
@@ -28,10 +29,13 @@ class Ground:
     """What every framework and builder image stands on; parts are worked out when they are first asked for."""
 
     ctx: ImageContext
+    failed: dict[str, Failure] = field(default_factory=dict)
+    """What has failed and is not tried again."""
 
     @cached_property
     def recipe(self) -> Recipe:
-        return load(self.ctx.images, BASE)
+        with once(self.failed, "base recipe"):
+            return load(self.ctx.images, BASE)
 
     @cached_property
     def system(self) -> SystemRecipe:
@@ -41,18 +45,21 @@ class Ground:
 
     @cached_property
     def lock(self) -> Lock:
-        lock = lockfile.read(self.recipe)
-        lockfile.require_fresh(self.recipe, lock, lock_inputs(self.recipe, None))
-        return lock
+        with once(self.failed, "base lock"):
+            lock = lockfile.read(self.recipe)
+            lockfile.require_fresh(self.recipe, lock, lock_inputs(self.recipe, None))
+            return lock
 
     @cached_property
     def inputs(self) -> str:
-        return image_inputs(self.recipe, "")
+        with once(self.failed, "base inputs"):
+            return image_inputs(self.recipe, "")
 
     @cached_property
     def fetched(self) -> Lock:
         """The base's lock, its artifacts in the cache."""
-        return packages.fetch(self.ctx, self.recipe, self.system, self.lock, ())
+        with once(self.failed, "base artifacts"):
+            return packages.fetch(self.ctx, self.recipe, self.system, self.lock, ())
 
     @cached_property
     def image(self) -> BuiltImage:
@@ -224,12 +231,18 @@ def ready(ground: Ground, recipe: Recipe) -> BuiltImage:
     """
     # An image that is there may have been made before the recipe asked for something else.
     lock_of(ground, recipe)
-    found = present(ground, recipe)
-    if found is not None:
-        return found
-    inputs = inputs_of(ground, recipe)
-    with cas.locked(ground.ctx.cache, inputs):
-        return present(ground, recipe) or _build(ground, recipe, inputs)
+    ctx = ground.ctx
+
+    def wait(holder: str) -> None:
+        ctx.say(f"{recipe.name}: another build of it is under way (process {holder}); waiting")
+
+    with once(ground.failed, f"image of {recipe.name}"):
+        found = present(ground, recipe)
+        if found is not None:
+            return found
+        inputs = inputs_of(ground, recipe)
+        with locks.using(ctx.cache), locks.building(recipe.tag(inputs), wait):
+            return present(ground, recipe) or _build(ground, recipe, inputs)
 
 
 def present(ground: Ground, recipe: Recipe) -> BuiltImage | None:
@@ -248,6 +261,8 @@ def present(ground: Ground, recipe: Recipe) -> BuiltImage | None:
     if record is None or record.smoke_test != smoke.key(recipe) or record.id != image.id:
         _try(ground, recipe, image)
         _record(ground, recipe, image, lock_of(ground, recipe), built=False)
+    elif str(ctx.images) not in record.projects:
+        records.write(ctx.cache, record.model_copy(update={"projects": (*record.projects, str(ctx.images))}))
     records.touch(ctx.cache, inputs)
     return image
 
@@ -303,6 +318,7 @@ def _record(ground: Ground, recipe: Recipe, image: BuiltImage, lock: Lock, *, bu
     info = ctx.engine.images.inspect(image.engine_id)
     registry = recipe.system.registry if recipe.system else None
     log = records.log_path(ctx.cache, recipe, image.inputs)
+    before = records.read(ctx.cache, image.inputs)
     sdists = {one.file: pypi.derived(ctx.cache, one, ground.compiler_key()) for one in lock.of("sdist")}
     records.write(
         ctx.cache,
@@ -322,6 +338,7 @@ def _record(ground: Ground, recipe: Recipe, image: BuiltImage, lock: Lock, *, bu
             built_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if built else None,
             engine_version=ctx.engine.info().version,
             log=str(log.relative_to(ctx.cache)) if log.exists() else None,
+            projects=tuple(sorted({*(before.projects if before else ()), str(ctx.images)})),
             smoke_test=smoke.key(recipe),
         ),
     )

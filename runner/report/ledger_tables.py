@@ -27,9 +27,13 @@ _MINUTES = 16
 """Characters of an ISO 8601 time up to its minutes."""
 
 
+_STATES = {"planned": "planned", "leased": "started", "done": "unfinished"}
+"""States of the ledger, as a person reads them; an outcome says more than `done`."""
+
+
 def runs_table(rows: Sequence[LedgerRow]) -> Table:
     """Return one row per run, and below it how many there are of each outcome."""
-    counted = Counter((row.outcome or row.state).replace("_", " ") for row in rows)
+    counted = Counter((row.outcome or _STATES[row.state]).replace("_", " ") for row in rows)
     notes = [f"{plural(len(rows), 'run')}: {', '.join(f'{number:,} {name}' for name, number in counted.items())}"]
     notes += [SCRIPTED_NOTE] if any(row.model_label == SCRIPTED for row in rows) else []
     return Table(columns=_COLUMNS, rows=tuple(_row(row) for row in rows), notes=tuple(notes))
@@ -38,11 +42,10 @@ def runs_table(rows: Sequence[LedgerRow]) -> Table:
 def _row(row: LedgerRow) -> tuple[Cell, ...]:
     metrics = row.metrics
     passed, total = metrics.get("steps_passed"), metrics.get("steps_total")
-    state = {"planned": "planned", "leased": "started"}.get(row.state, "unfinished")
     return (
         Cell(row.run_id),
         Cell(row.framework, Tone.STRONG),
-        outcome_cell(row.outcome, state),
+        outcome_cell(row.outcome, _STATES[row.state]),
         Cell(f"{count(passed)}/{count(total)}" if metrics else ""),
         Cell(duration(metrics.get("wall_seconds"))),
         Cell(count(metrics.get("tokens_in"))),

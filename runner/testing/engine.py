@@ -73,6 +73,7 @@ class _Container:
             started_at=self.started_at,
             finished_at=self.finished_at,
             labels=dict(self.spec.labels),
+            image=self.spec.image,
         )
 
     def finish(self, code: int) -> None:

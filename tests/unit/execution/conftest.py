@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.fake_world import World
+
+from runner.engine.owner import Owner, current
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     """Return a fake engine and gateway, and a folder of runs, in which steps do what they are asked."""
     return World(output=tmp_path / "runs", sockets=tmp_path / "sockets")
+
+
+@pytest.fixture
+def dead() -> Owner:
+    """Return a runner of this user that has ended: its process id is ours, its start is not."""
+    return replace(current(), started=1)

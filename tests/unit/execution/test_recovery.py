@@ -1,0 +1,176 @@
+"""After a crash: what a dead runner left in the engine and on disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from support.fake_world import World, tell
+
+from runner.engine.owner import Owner
+from runner.errors import EngineError
+from runner.evidence.atomic import write_json
+from runner.evidence.records import RunRecord
+from runner.evidence.verify import verify_archive
+from runner.execution.container import container_spec, prepare_attempt, prepare_run
+from runner.execution.host import describe_host
+from runner.execution.recovery import finish_interrupted, settle, sweep_dead
+from runner.ledger.store import ledger_path, open_ledger
+from runner.names import LABEL_KIND, LABEL_RUN, LABEL_RUN_DIR
+from runner.testing import Box
+
+
+def _crash(world: World, owner: Owner) -> str:
+    """Leave what a runner leaves that is killed while its first step runs; return the container's name."""
+    context, run, layout = replace(world.context, owner=owner), world.run, world.layout
+    prepare_run(layout, run)
+    record = RunRecord(
+        run=run,
+        outcome=None,
+        reason="",
+        model_label="scripted model",
+        started_at="2026-01-01T00:00:00.000Z",
+        finished_at=None,
+        host=describe_host(context.info),
+    )
+    write_json(layout.metadata, record)
+    labels = {**owner.labels(), LABEL_KIND: "workspace", LABEL_RUN: run.id, LABEL_RUN_DIR: str(layout.root)}
+    world.engine.volumes.create(context.object_name(run), device=str(layout.workspace), labels=labels)
+    prepare_attempt(layout.step(1), run, run.steps[0], 1)
+    spec = container_spec(context, run, run.steps[0], attempt=1, session=None, deadline=60)
+    world.engine.containers.start(world.engine.containers.create(spec))
+    return spec.name
+
+
+def _talkative(box: Box) -> int:
+    tell(box)
+    box.write(b"I was here\n")
+    box.write(b"and here\n", "stderr")
+    box.sleep(60)
+    return 0
+
+
+def _begin(world: World, owner: Owner) -> str:
+    world.engine.register(_talkative)
+    name = _crash(world, owner)
+    for stream, _ in world.engine.observer.logs(name, follow=True):
+        if stream == "stderr":
+            break
+    return name
+
+
+def test_a_dead_runners_container_is_collected_then_removed(world: World, dead: Owner) -> None:
+    """Its output is where the attempt's would have been; container, volume and parent cgroup are gone."""
+    name = _begin(world, dead)
+    swept = sweep_dead(world.engine, world.owner)
+    assert (swept.containers, swept.kept, swept.left_alone) == ((name,), (), ())
+    assert world.layout.step(1).log("stdout").read_text() == "I was here\n"
+    assert world.layout.step(1).log("stderr").read_text() == "and here\n"
+    assert (world.containers_left, world.volumes_left, world.engine.cgroup_parents) == ([], [], [])
+    assert "stop" in world.engine.calls
+
+
+def test_a_live_runners_container_is_left_alone(world: World, dead: Owner) -> None:
+    """What belongs to a runner that lives, this one included, and to other users, still runs afterwards."""
+    foreign = replace(dead, uid=dead.uid + 1)
+    for owner in (world.owner, foreign):
+        world.output = world.output.parent / f"runs-{owner.uid}-{owner.started}"
+        _begin(world, owner)
+    before = world.containers_left
+    swept = sweep_dead(world.engine, world.owner)
+    assert (swept.containers, swept.volumes) == ((), ())
+    assert world.containers_left == before
+    assert {state.status for state in world.engine.observer.find({LABEL_KIND: None})} == {"running"}
+    for name in before:
+        world.engine.kill(name)
+
+
+def test_a_container_stays_while_its_output_cannot_be_kept(world: World, dead: Owner) -> None:
+    """When the logs cannot be read the container stays, with the reason, and the next sweep has it."""
+    name = _begin(world, dead)
+    world.engine.fail_next("logs", EngineError("connection cut"))
+    swept = sweep_dead(world.engine, world.owner)
+    assert swept.containers == ()
+    assert "connection cut" in dict(swept.kept)[name]
+    assert world.containers_left == [name]
+    assert sweep_dead(world.engine, world.owner).containers == (name,)
+    assert world.layout.step(1).log("stdout").read_text() == "I was here\n"
+    assert world.volumes_left == []
+
+
+def test_output_that_is_on_disk_is_not_overwritten(world: World, dead: Owner) -> None:
+    """A log that the dead runner had written itself is complete and stays as it is."""
+    _begin(world, dead)
+    world.layout.step(1).log("stdout").write_text("already kept\n")
+    assert len(sweep_dead(world.engine, world.owner).containers) == 1
+    assert world.layout.step(1).log("stdout").read_text() == "already kept\n"
+
+
+def test_a_container_of_a_deleted_run_is_removed(world: World, dead: Owner) -> None:
+    """When somebody has deleted the run's folder there is nowhere to keep anything, and nothing is made anew."""
+    name = _begin(world, dead)
+    world.layout.root.rename(world.layout.root.with_name("elsewhere"))
+    assert sweep_dead(world.engine, world.owner).containers == (name,)
+    assert not world.layout.root.exists()
+
+
+def test_a_sweep_goes_on_after_a_removal_that_fails(world: World, dead: Owner) -> None:
+    """One container that cannot be removed is reported with its volume; the next one goes."""
+    first = _begin(world, dead)
+    world.output = world.output.parent / "more-runs"
+    second = _begin(world, dead)
+    world.engine.fail_next("remove", EngineError("device busy"))
+    swept = sweep_dead(world.engine, world.owner)
+    assert len(swept.containers) == 1
+    (left,) = {first, second} - set(swept.containers)
+    assert "device busy" in dict(swept.kept)[left]
+    assert world.containers_left == [left]
+
+
+def test_sweep_then_settle_keeps_everything_of_a_crash(world: World, dead: Owner, tmp_path: Path) -> None:
+    """What a killed runner left ends as an interrupted run set aside, its output and workspace in it."""
+    _begin(world, dead)
+    (world.layout.workspace / "half.txt").write_text("half")
+    sweep_dead(world.engine, world.owner)
+    assert settle(world.layout, world.output, fresh=False) is None
+    assert not world.layout.root.exists()
+    (kept,) = (world.output / ".superseded" / "alpha").iterdir()
+    record = RunRecord.model_validate_json((kept / "metadata.json").read_bytes())
+    assert (record.outcome, record.reason) == ("broken", "interrupted: the runner ended before the run did")
+    assert (kept / "generated_artifacts" / "half.txt").read_text() == "half"
+    assert (kept / "steps" / "step_001" / "stdout.log").read_text() == "I was here\n"
+
+
+def test_a_dead_runners_runs_are_finished_in_place(world: World, dead: Owner) -> None:
+    """A run that was cut off gets a final record, metrics, page and archive, and the ledger knows its outcome."""
+    _begin(world, dead)
+    sweep_dead(world.engine, world.owner)
+    with open_ledger(ledger_path(world.output)) as ledger:
+        ledger.register([world.run], world.output)
+        ledger.lease(world.run, dead)
+        (record,) = finish_interrupted(world.output, ledger, world.owner)
+        assert [(row.state, row.outcome) for row in ledger.rows()] == [("done", "broken")]
+        assert finish_interrupted(world.output, ledger, world.owner) == []
+    assert (record.outcome, record.reason) == ("broken", "interrupted: the runner ended before the run did")
+    assert RunRecord.model_validate_json(world.layout.metadata.read_bytes()) == record
+    assert "broken" in world.layout.readme.read_text()
+    assert verify_archive(world.layout.archive("zstd")) == []
+
+
+def test_a_live_runners_runs_are_not_finished_for_it(world: World, dead: Owner) -> None:
+    """A lease whose holder lives keeps its record as it is."""
+    _begin(world, dead)
+    before = world.layout.metadata.read_bytes()
+    with open_ledger(ledger_path(world.output)) as ledger:
+        ledger.register([world.run], world.output)
+        ledger.lease(world.run, world.owner)
+        assert finish_interrupted(world.output, ledger, world.owner) == []
+        assert [row.state for row in ledger.rows()] == ["leased"]
+    assert world.layout.metadata.read_bytes() == before
+    sweep_dead(world.engine, world.owner)
+
+
+def test_settling_nothing_does_nothing(world: World) -> None:
+    """A run that never started has nothing to settle."""
+    assert settle(world.layout, world.output, fresh=True) is None
+    assert not world.output.exists()
