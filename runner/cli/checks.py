@@ -10,13 +10,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from runner.engine.admission import measure_space
 from runner.engine.protocol import EngineInfo
-from runner.errors import ExitCode, RunnerError
+from runner.errors import ExitCode, ImageError, RunnerError
 from runner.report.format import size
 from runner.spec.models import Model
+
+if TYPE_CHECKING:
+    from runner.images.models import SystemRecipe
 
 Status = Literal["ok", "warn", "fail"]
 _PLENTY = 5
@@ -174,6 +177,19 @@ def _registry(name: str, command: tuple[str, ...], environment: Mapping[str, str
         return Finding(name=title, status="ok", text="answers; needed to lock and fetch images only")
     last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     return Finding(name=title, status="warn", text=f"does not answer as {name} is set up: {last}", hint=hint)
+
+
+def debian_finding(system: SystemRecipe, environment: Mapping[str, str]) -> Finding:
+    """Say where the packages of the base image come from; addresses may hold passwords, so none is shown."""
+    from runner.images import apt
+
+    try:
+        suites = dict.fromkeys(source.suite for source in apt.sources(system, environment))
+    except ImageError as error:
+        return Finding(name="debian mirror", status="warn", text=f"{error.what}. {error.why}", hint=error.hint)
+    place = apt.MIRROR_VARIABLE if environment.get(apt.MIRROR_VARIABLE) else "this machine's apt sources"
+    text = f"{', '.join(suites)} from {place}; needed to lock and fetch images only"
+    return Finding(name="debian mirror", status="ok", text=text)
 
 
 def model_finding(model: Model | None) -> Finding:

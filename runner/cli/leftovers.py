@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.cli.workplace import Workplace
@@ -17,6 +17,7 @@ from runner.errors import RunnerError
 from runner.evidence.superseded import SUPERSEDED
 from runner.evidence.tree import scan
 from runner.execution.recovery import stale_cgroups, sweep_dead
+from runner.images.locks import alone
 from runner.names import LABEL_RUN
 from runner.report.format import plural, size
 
@@ -82,7 +83,7 @@ def collect(
     if images:
         groups.append(_images(engine, workplace))
     if cache:
-        groups.append(_folders("fetch cache", [one for one in (workplace.cache / "cas",) if one.is_dir()]))
+        groups.append(_cache(workplace.cache))
     return groups
 
 
@@ -133,8 +134,21 @@ def _folders(title: str, folders: list[Path]) -> Group:
     return Group(title=title, items=items, remove=remove, bytes=sum(sizes))
 
 
+def _cache(cache: Path) -> Group:
+    """Return what was fetched; it is not removed under a build that reads it."""
+    group = _folders("fetch cache", [one for one in (cache / "cas",) if one.is_dir()])
+
+    def remove() -> list[str]:
+        with alone(cache) as nobody_else:
+            return (
+                group.remove() if nobody_else else ["skipped, a build or fetch is using it; try again when it is over"]
+            )
+
+    return replace(group, remove=remove)
+
+
 def _images(engine: Engine, workplace: Workplace) -> Group:
-    """Return images that this user built and that no present recipe of the project names."""
+    """Return images that were made of this project's recipes and that nobody needs any more."""
     from runner.cli.image_stage import image_context
     from runner.images import pipeline
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from typing import TextIO
+from types import FrameType
+from typing import NoReturn, TextIO
 
 from runner.cli.console import Console
 from runner.cli.parser import load_command, main_parser, parse
@@ -14,8 +16,16 @@ from runner.errors import ExitCode, RunnerError
 
 
 def entry() -> None:
-    """Run the command line of this process and exit."""
+    """Run the command line of this process and exit; being told to end works like Ctrl-C, so that things are put away."""
+    for one in (signal.SIGTERM, signal.SIGHUP):
+        # One that is ignored, as under nohup, stays so.
+        if signal.getsignal(one) is signal.SIG_DFL:
+            signal.signal(one, _interrupt)
     sys.exit(main(sys.argv[1:], environment=os.environ, out=sys.stdout, err=sys.stderr))
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def main(argv: Sequence[str], *, environment: Mapping[str, str], out: TextIO, err: TextIO) -> int:

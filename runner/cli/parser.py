@@ -139,7 +139,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise unknown("command", command, COMMANDS, "runner --help")
     if command is not None:
         parser = command_parser(command)
-        namespace, extras = parser.parse_known_args(after, namespace)
+        # Intermixed: an option may stand between a command's arguments, as in `images check --rebuild NAME`.
+        namespace, extras = parser.parse_known_intermixed_args(after, namespace)
         if extras:
             getattr(namespace, "parser", parser).refuse(extras)
     settings = {"command": command or "", "project": ".", "no_color": False, "quiet": False, "verbose": False}

@@ -36,9 +36,10 @@ from runner.spec.models import Model
 MeasuredAttempt = tuple[AttemptRecord, Usage, ShimReport | None, Totals | None]
 """What is known of an attempt: its record, the engine's and the shim's readings, the gateway's totals (None: no model)."""
 
-_RESOURCES = ("cpu_seconds", "peak_memory_bytes", "io_read_bytes", "io_write_bytes")
+RESOURCES = ("cpu_seconds", "peak_memory_bytes", "io_read_bytes", "io_write_bytes")
+"""Metrics that are the engine's to measure."""
 _MODEL_USE = ("api_calls", "tokens_in", "tokens_out", "tokens_cached", "cost_usd")
-_USED = ("wall_seconds", *_RESOURCES, *_MODEL_USE)
+_USED = ("wall_seconds", *RESOURCES, *_MODEL_USE)
 """What attempts use up."""
 _NOT_PERFORMED = "the step was not performed"
 
@@ -169,7 +170,7 @@ def _attempt_readings(attempt: MeasuredAttempt, model: Model | None) -> dict[str
     record, usage, report, totals = attempt
     return (
         {"wall_seconds": wall(record)}
-        | {name: resource(name, usage, report) for name in _RESOURCES}
+        | {name: resource(name, usage, report) for name in RESOURCES}
         | {name: model_use(name, totals, model) for name in _MODEL_USE}
     )
 

@@ -11,6 +11,7 @@ from runner.errors import EngineError, RunnerError
 from runner.events import AttemptStarted, OutputLine
 from runner.evidence.layout import StepLayout
 from runner.evidence.logs import LogSizes, collect_logs
+from runner.evidence.metrics import RESOURCES
 from runner.evidence.records import AttemptRecord
 from runner.evidence.tree import TreeScan, changes, scan
 from runner.evidence.untrusted import ShimReport, StepResult, problems, read_result, read_shim_report
@@ -128,6 +129,10 @@ def _wait(order: Order, container: str, ended: _Ended) -> None:
             ended.overdue = True
             engine.containers.stop(container, grace)
             ended.state = engine.containers.wait(container, _BACKSTOP)
+    if ended.state is None:
+        raise EngineError(
+            "the container did not end, although its deadline had passed and the engine was told to kill it"
+        )
 
 
 def _end(order: Order, spec: ContainerSpec, ended: _Ended) -> None:
@@ -137,7 +142,11 @@ def _end(order: Order, spec: ContainerSpec, ended: _Ended) -> None:
         state = engine.observer.inspect(spec.name)
         if spec.labels.items() <= state.labels.items():
             engine.containers.stop(state.id, order.step.limits.grace)
-            ended.state = engine.observer.inspect(state.id)
+            state = engine.observer.inspect(state.id)
+            if state.status == "running":
+                ended.notes.append(f"container {spec.name} still runs in the engine")
+            else:
+                ended.state = state
     except NotFound:
         return
     except EngineError as error:
@@ -151,10 +160,14 @@ def _collect(order: Order, spec: ContainerSpec, ended: _Ended) -> None:
     """
     engine = order.context.engine
     try:
-        ended.logs = collect_logs(engine.observer.logs(spec.name), order.files, order.step.limits.log)
         ended.usage = engine.observer.usage(spec.name, spec.cgroup_parent)
+    except EngineError as error:
+        ended.usage = Usage(reasons=dict.fromkeys(RESOURCES, str(error)))
+    try:
+        ended.logs = collect_logs(engine.observer.logs(spec.name), order.files, order.step.limits.log)
     except RunnerError as error:
-        ended.error = ended.error or str(error)
+        ended.error = ended.error or f"the output could not be kept: {error}"
+        ended.notes.append(f"container {spec.name} is still in the engine: its output could not be kept")
         return
     try:
         engine.containers.remove(spec.name)

@@ -14,7 +14,7 @@ from runner.errors import EngineError
 from runner.evidence.atomic import remove_leftovers, write_json, write_text
 from runner.evidence.layout import RunLayout
 from runner.evidence.logs import collect_logs
-from runner.evidence.metrics import MeasuredStep, read_totals, run_metrics, write_metrics
+from runner.evidence.metrics import RESOURCES, MeasuredStep, read_totals, run_metrics, write_metrics
 from runner.evidence.readme import render_readme
 from runner.evidence.records import RunRecord, StepRecord
 from runner.evidence.superseded import set_aside
@@ -63,7 +63,7 @@ def _collect(engine: Engine, state: ContainerState) -> None:
     if not directory.is_absolute() or not directory.is_dir() or not step.isdigit():
         return
     files = RunLayout(directory).step(int(step))
-    if files.root.is_dir() and not files.log("stdout").exists():
+    if files.root.is_dir():
         collect_logs(engine.observer.logs(state.id), files, _LOG_LIMIT)
 
 
@@ -121,9 +121,7 @@ def _complete(layout: RunLayout, record: RunRecord) -> None:
 
 
 def _measured(step: StepRecord, record: RunRecord, calls: Sequence[Call]) -> MeasuredStep:
-    unread = Usage(
-        reasons=dict.fromkeys(("cpu_seconds", "peak_memory_bytes", "io_read_bytes", "io_write_bytes"), _UNREAD)
-    )
+    unread = Usage(reasons=dict.fromkeys(RESOURCES, _UNREAD))
     own = [call for call in calls if call.step == step.id]
     return MeasuredStep(
         step=step.id,

@@ -23,6 +23,8 @@ SNAPSHOT_VARIABLE = "RUNNER_DEBIAN_SNAPSHOT"
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _HELPER = Path("/usr/lib/apt/apt-helper")
+_TARGETS = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(CREATED_BY)|$(ORIGIN)|$(LABEL)"
+"""What apt is asked of each index it knows. Origin and label are empty until apt has fetched the lists once."""
 _INSTALLED = re.compile(r"^Inst (\S+?)(?::\S+)? (?:\[[^]]*\] )?\((\S+) .*\[\w+\]\)", re.MULTILINE)
 _TIMEOUT = 600.0
 
@@ -33,6 +35,8 @@ class AptSource:
 
     uri: str
     suite: str
+    debians: bool = True
+    """Whether Debian's own packages are there, as opposed to somebody else's for the same release."""
 
 
 def has_apt(environment: Mapping[str, str]) -> bool:
@@ -43,28 +47,50 @@ def has_apt(environment: Mapping[str, str]) -> bool:
 def sources(recipe: SystemRecipe, environment: Mapping[str, str]) -> list[AptSource]:
     """Find where packages of the recipe's release come from on this machine.
 
+    A mirror carries all releases: where apt's own sources name another one, their addresses are taken with the recipe's.
+
     Raises:
-        ImageError: if neither apt nor the setting names a mirror of that release.
+        ImageError: if neither apt nor the setting names a mirror of Debian.
     """
     if setting := environment.get(MIRROR_VARIABLE):
         return [source for uri in setting.split() for source in _suites(uri, recipe.suite)]
     if has_apt(environment):
-        listed = _run(
-            ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT) $(CREATED_BY)"], environment
-        )
+        listed = _listed(_run(["apt-get", "indextargets", "--format", _TARGETS], environment), recipe)
         wanted = {recipe.suite, f"{recipe.suite}-updates", f"{recipe.suite}-security"}
-        found = {
-            AptSource(uri=uri.rstrip("/"), suite=suite): None
-            for uri, suite, component, _ in (line.split() for line in listed.splitlines() if line.endswith(" Packages"))
-            if suite in wanted and component in recipe.components
-        }
-        if found:
-            return list(found)
+        exact = [source for source in listed if source.suite in wanted]
+        if any(source.debians and source.suite == recipe.suite for source in exact):
+            return exact
+        moved = [one for source in listed if source.debians for one in _moved(source, recipe.suite)]
+        if any(source.suite == recipe.suite for source in moved):
+            return list(dict.fromkeys(moved))
+        if exact:
+            return exact
     raise ImageError(
         f"no mirror of Debian {recipe.suite} is known on this machine",
-        why="This machine's apt has no such release among its sources.",
-        hint=f"Name one: {MIRROR_VARIABLE}='ADDRESS' runner images ...",
+        why="Images are made of Debian's packages, and this machine's apt has no source of them.",
+        hint=f"Set the address of a Debian mirror, a mirror of Ubuntu will not do: "
+        f"export {MIRROR_VARIABLE}='http://MIRROR/debian http://MIRROR/debian-security'",
     )
+
+
+def _listed(text: str, recipe: SystemRecipe) -> list[AptSource]:
+    """Read what apt says about its package indexes in the parts of the archive that a recipe uses."""
+    found: dict[AptSource, None] = {}
+    for line in text.splitlines():
+        uri, suite, component, kind, origin, label = line.split("|")
+        uri = uri.rstrip("/")
+        if kind == "Packages" and component in recipe.components:
+            place = uri.rpartition("/")[2] in {"debian", "debian-security"}
+            debians = (origin == "Debian" and label in {"Debian", "Debian-Security"}) if origin else place
+            found[AptSource(uri=uri, suite=suite, debians=debians)] = None
+    return list(found)
+
+
+def _moved(source: AptSource, suite: str) -> list[AptSource]:
+    """Return what the address of a source has of another release."""
+    if source.suite.endswith("-security"):
+        return [AptSource(uri=source.uri, suite=f"{suite}-security")]
+    return _suites(source.uri, suite)
 
 
 def _suites(uri: str, suite: str) -> list[AptSource]:

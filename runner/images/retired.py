@@ -30,7 +30,7 @@ class _Needs:
 
 
 def superseded(ctx: ImageContext) -> list[ImageRecord]:
-    """List images of this project that no present recipe asks for and that the engine still has.
+    """List images made of this project's recipes that no present recipe asks for and that the engine still has.
 
     Whatever may be needed is left out: images that another project of this user asks for, those of recipes that cannot
     be read, and those that a container of anybody but a dead runner of this user is made from.
@@ -41,7 +41,8 @@ def superseded(ctx: ImageContext) -> list[ImageRecord]:
     used = _used(ctx)
     old = []
     for record in found:
-        if str(ctx.images) not in record.projects or any(one.include(record) for one in needs):
+        made_here = record.built_at is not None and str(ctx.images) in record.projects
+        if not made_here or any(one.include(record) for one in needs):
             continue
         image = ctx.engine.images.inspect(record.tag)
         if image is not None and image.id not in used:

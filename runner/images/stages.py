@@ -335,10 +335,15 @@ def _record(ground: Ground, recipe: Recipe, image: BuiltImage, lock: Lock, *, bu
             substitutions=packages.substitutions(lockfile.read(recipe), lock),
             derived={name: wheel.sha256 for name, wheel in sdists.items() if wheel is not None},
             size=info.size if info else None,
-            built_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if built else None,
+            built_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if built else _built_at(before, image),
             engine_version=ctx.engine.info().version,
             log=str(log.relative_to(ctx.cache)) if log.exists() else None,
             projects=tuple(sorted({*(before.projects if before else ()), str(ctx.images)})),
             smoke_test=smoke.key(recipe),
         ),
     )
+
+
+def _built_at(before: records.ImageRecord | None, image: BuiltImage) -> str | None:
+    """Return when this user built an image that is only tried again now."""
+    return before.built_at if before is not None and before.id == image.id else None

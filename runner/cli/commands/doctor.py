@@ -13,6 +13,7 @@ from runner.errors import ConfigError, ExitCode, RunnerError
 
 if TYPE_CHECKING:
     from runner.cli.checks import Finding
+    from runner.cli.workplace import Workplace
 
 EXAMPLES = """
 runner doctor
@@ -84,6 +85,20 @@ def _engine(args: Namespace) -> Iterator[Finding]:
         yield checks.disk_finding("engine disk", Path(info.root_dir))
 
 
+def _debian(workplace: Workplace) -> Iterator[Finding]:
+    """Check that the base image's packages can be had, if the project has a base of packages."""
+    from runner.cli import checks
+    from runner.images.recipe import BASE, load
+
+    try:
+        system = load(workplace.project.images, BASE).system
+    except ConfigError as error:
+        yield checks.failed("base image", error)
+        return
+    if system is not None:
+        yield checks.debian_finding(system, workplace.environment)
+
+
 def _project(args: Namespace) -> Iterator[Finding]:
     """Check the default experiment as `go` would read it, its output folder and its model's key."""
     from runner.cli import checks
@@ -101,6 +116,7 @@ def _project(args: Namespace) -> Iterator[Finding]:
     experiment = loaded.experiment.value
     yield checks.Finding(name="project", status="ok", text=f"{workplace.project.root}: experiment {experiment.name}")
     output = workplace.project.output(experiment.output)
+    yield from _debian(workplace)
     yield checks.writable_finding("output", output)
     yield checks.disk_finding("output disk", output)
     try:

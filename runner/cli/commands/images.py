@@ -85,8 +85,8 @@ def _default_names(workplace: Workplace) -> tuple[str, ...]:
 def _lock(order: _Order) -> int:
     from runner.images import pipeline
 
-    for name, number in pipeline.lock(order.context, order.names).items():
-        order.console.say(f"{name}: locked {plural(number, 'artifact')}")
+    # Each recipe is told of when it is locked, by an event.
+    pipeline.lock(order.context, order.names)
     return ExitCode.PASSED
 
 
