@@ -22,6 +22,10 @@ help: ## list what can be made
 install: $(STAMPS)/runtime ## install into .venv from the locked requirements, and put `runner` on the PATH
 	@scripts/link.sh
 
+.PHONY: link
+link: $(STAMPS)/runtime
+	@scripts/link.sh --link
+
 $(STAMPS)/runtime: requirements.lock $(INSTALL)
 	@scripts/install.sh requirements.lock
 	@mkdir -p $(STAMPS) && touch $@
@@ -35,8 +39,8 @@ engine: ## make sure that a container engine answers; install and start one if a
 	@"$$(scripts/find-python.sh)" scripts/engine.py
 
 .PHONY: images
-images: install engine ## build what is missing of the default experiment's images
-	@$(BIN)/runner images build
+images: link engine ## build what is missing of the default experiment's images
+	@$(BIN)/runner images build; code=$$?; scripts/link.sh --hint; exit $$code
 
 .PHONY: develop
 develop: $(STAMPS)/development ## install what developing needs as well

@@ -11,6 +11,7 @@ import pytest
 from runner.cli import leftovers
 from runner.cli.leftovers import Group
 from runner.cli.main import main
+from runner.images import locks
 
 
 @pytest.fixture
@@ -68,3 +69,14 @@ def test_folders_are_removed_and_counted(tmp_path: Path) -> None:
     assert (group.summary, group.items) == ("1 item, 100 B", ((str(folder), "100 B"),))
     assert group.remove() == []
     assert not folder.exists()
+
+
+def test_a_cache_in_use_is_not_emptied(tmp_path: Path) -> None:
+    """While a build or fetch is at work the cache stays, with the reason; afterwards it goes."""
+    (tmp_path / "cas").mkdir()
+    group = leftovers._cache(tmp_path)
+    with locks.using(tmp_path):
+        assert group.remove() == ["skipped, a build or fetch is using it; try again when it is over"]
+    assert (tmp_path / "cas").is_dir()
+    assert group.remove() == []
+    assert not (tmp_path / "cas").exists()

@@ -13,6 +13,7 @@ from runner.cli.checks import Finding
 from runner.cli.commands.doctor import exit_code
 from runner.engine.protocol import EngineInfo
 from runner.errors import EngineError, ExitCode
+from runner.images.models import SystemRecipe
 from runner.spec.models import Model
 
 INFO = EngineInfo(
@@ -96,6 +97,19 @@ def test_the_scripted_model_needs_no_key() -> None:
     """The model's line says loudly that answers are prepared."""
     assert checks.model_finding(Model()).text.startswith("scripted model: prepared answers")
     assert checks.model_finding(Model(provider="openai", name="x")).text == "openai/x: its key is there"
+
+
+def test_where_debian_packages_come_from() -> None:
+    """A mirror that is set is named without its address, one that is missing is a warning that says what to set."""
+    system = SystemRecipe(suite="bookworm")
+    found = checks.debian_finding(system, {"RUNNER_DEBIAN_MIRROR": "http://me:secret@host/debian"})
+    assert (found.status, found.text) == (
+        "ok",
+        "bookworm, bookworm-updates from RUNNER_DEBIAN_MIRROR; needed to lock and fetch images only",
+    )
+    missing = checks.debian_finding(system, {"PATH": ""})
+    assert missing.status == "warn"
+    assert "export RUNNER_DEBIAN_MIRROR=" in missing.hint
 
 
 def test_a_folder_that_will_be_made(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -92,6 +93,16 @@ def test_global_options_stand_anywhere() -> None:
     before, after = parse(["--no-color", "-C", "x", "runs"]), parse(["runs", "--no-color", "-C", "x"])
     assert (before.no_color, before.project) == (after.no_color, after.project) == (True, "x")
     assert before.command == after.command == "runs"
+
+
+def test_options_stand_anywhere_among_arguments() -> None:
+    """An option between a command's arguments is understood, and too many arguments still are too many."""
+    for line in ("check --rebuild base ghspec", "check base --rebuild ghspec", "--rebuild check base ghspec"):
+        args = parse(["images", *line.split()])
+        assert (args.stage, args.names, args.rebuild) == ("check", ["base", "ghspec"], True)
+    assert parse(["go", "--jobs", "2", "pilot", "--fresh"]).experiment == "pilot"
+    with pytest.raises(ConfigError, match="too many arguments: more"):
+        parse(["show", "run", "--json", "more"])
 
 
 def ending(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -211,3 +222,51 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (130, "")
+
+
+ENDLESS = """
+import signal, sys, time
+from types import SimpleNamespace
+from runner.cli import main
+def run(args, console):
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        print("put away", flush=True)
+for name in sys.argv[1:]:
+    signal.signal(getattr(signal, name), signal.SIG_IGN)
+sys.argv[1:] = ["runs"]
+main.load_command = lambda name: SimpleNamespace(run=run)
+main.entry()
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_signals_put_things_away(number: signal.Signals) -> None:
+    """Being told to end works like Ctrl-C in any command: what is under way cleans up, and the exit code is 130."""
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "put away\n")
+    assert "interrupted; nothing is lost" in err
+
+
+@pytest.mark.processes
+def test_a_hangup_that_is_ignored_stays_ignored() -> None:
+    """A command under nohup outlives its terminal."""
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDLESS, "SIGHUP"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.5)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)

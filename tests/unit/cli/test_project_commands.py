@@ -129,7 +129,7 @@ def test_runs_lists_and_filters(project: Path, output: Path) -> None:
     assert code == 0
     assert [line.split()[2] for line in out.splitlines()[2:5]] == ["failed", "passed", "started"]
     assert "scripted model" in out
-    assert "3 runs: 1 failed, 1 passed, 1 leased" in out
+    assert "3 runs: 1 failed, 1 passed, 1 started" in out
     shown = json.loads(run(project, "runs", "--output", str(output), "--json", "--outcome", "failed,broken")[1])
     assert [(one["run_id"], one["metrics"]["cost_usd"]) for one in shown] == [("crud-r1-0123456789", None)]
 

@@ -98,14 +98,6 @@ def test_a_container_stays_while_its_output_cannot_be_kept(world: World, dead: O
     assert world.volumes_left == []
 
 
-def test_output_that_is_on_disk_is_not_overwritten(world: World, dead: Owner) -> None:
-    """A log that the dead runner had written itself is complete and stays as it is."""
-    _begin(world, dead)
-    world.layout.step(1).log("stdout").write_text("already kept\n")
-    assert len(sweep_dead(world.engine, world.owner).containers) == 1
-    assert world.layout.step(1).log("stdout").read_text() == "already kept\n"
-
-
 def test_a_container_of_a_deleted_run_is_removed(world: World, dead: Owner) -> None:
     """When somebody has deleted the run's folder there is nowhere to keep anything, and nothing is made anew."""
     name = _begin(world, dead)

@@ -98,44 +98,51 @@ def test_the_list_of_calls_is_complete(world: World) -> None:
     context, run = world.context, world.run
     before = len(world.engine.calls)
     perform_run(context, run)
-    assert tuple(dict.fromkeys(world.engine.calls[before:])) == CALLS_OF_A_RUN
+    assert set(world.engine.calls[before:]) == set(CALLS_OF_A_RUN)
 
 
-HARMLESS = {"remove", "volumes.remove"}
-"""Calls whose failure leaves something over, but takes nothing from the run."""
-
-
-EVIDENCE = {"logs", "usage"}
-"""Calls that read what an attempt left; while they fail its container has to stay."""
+HARMLESS = {"usage", "remove", "volumes.remove"}
+"""Calls whose failure leaves something over or unmeasured, but takes nothing from what the step did."""
+LEAVES = {"logs", "remove", "volumes.remove"}
+"""Calls after whose failure something has to stay in the engine."""
 
 
 @pytest.mark.parametrize("error", [EngineError(AWAY), NotFound(AWAY)], ids=["refused", "missing"])
 @pytest.mark.parametrize("times", [1, 1000], ids=["once", "always"])
 @pytest.mark.parametrize("call", CALLS_OF_A_RUN)
 def test_an_engine_fault_ends_in_a_finished_record(world: World, call: str, times: int, error: EngineError) -> None:
-    """Whatever call fails, once or for good, the run ends with a full record that says so, and says what is left."""
+    """Whatever call fails, once or for good, the run ends with evidence that says so, and says what is left."""
     world.engine.fail_next(call, error, times)
     done = world.perform()
     check_finished(world, done)
     assert done.record.outcome == ("passed" if call in HARMLESS else "broken")
-    assert AWAY in " ".join((done.record.reason, *done.record.notes))
     notes = " ".join(done.record.notes)
+    assert AWAY in done.record.reason + notes + world.layout.metrics.read_text()
     for name in (*world.containers_left, *world.volumes_left):
         assert name in notes, f"{name} is left in the engine and no note says so"
-    if times == 1 and call not in HARMLESS | EVIDENCE:
+    if call not in LEAVES:
         assert (world.containers_left, world.volumes_left) == ([], [])
 
 
-@pytest.mark.parametrize("call", sorted(EVIDENCE))
-def test_evidence_that_cannot_be_kept_keeps_its_container(world: World, call: str) -> None:
-    """A container goes only after its evidence is on disk: one that could not be read stays for the next start."""
-    world.engine.fail_next(call, EngineError(AWAY))
+def test_output_that_cannot_be_kept_keeps_its_container(world: World) -> None:
+    """A container goes only after its output is on disk: one that could not be read stays for the next start."""
+    world.engine.fail_next("logs", EngineError(AWAY))
     done = world.perform()
     assert done.record.outcome == "broken"
     assert AWAY in done.record.reason
-    (left,) = world.containers_left
-    assert left == done.record.steps[0].attempts[0].container
-    assert world.engine.observer.inspect(left).status == "exited"
+    assert world.containers_left == [done.record.steps[0].attempts[0].container]
+    assert world.engine.observer.inspect(world.containers_left[0]).status == "exited"
+
+
+def test_use_that_cannot_be_read_is_unknown_not_nothing(world: World) -> None:
+    """A reading that fails costs the numbers only: they are null, with the reason, and never 0."""
+    world.engine.fail_next("usage", EngineError(AWAY), times=2)
+    done = world.perform()
+    assert done.record.outcome == "passed"
+    assert (done.totals["cpu_seconds"], done.totals["peak_memory_bytes"]) == (None, None)
+    about = json.loads(world.layout.metrics.read_text())["about"]["cpu_seconds"]
+    assert (about["status"], AWAY in about["reason"]) == ("unmeasured", True)
+    assert done.totals["tokens_in"] == 30
 
 
 def test_a_fault_in_the_second_step_keeps_the_first(world: World) -> None:
@@ -167,7 +174,7 @@ def test_a_late_fault_hides_no_earlier_one(world: World) -> None:
 
 def test_a_mistake_in_this_program_is_an_outcome(world: World) -> None:
     """An exception nobody expected ends the run as broken, with the trace in the run's log."""
-    world.engine.fail_next("usage", RuntimeError("a mistake"))
+    world.engine.fail_next("start", RuntimeError("a mistake"))
     done = world.perform()
     check_finished(world, done)
     assert done.record.outcome == "broken"

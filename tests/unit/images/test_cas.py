@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 import time
 from pathlib import Path
 
@@ -60,26 +59,6 @@ def test_a_file_that_does_not_fit_its_hash_is_not_taken_in(tmp_path: Path) -> No
     with pytest.raises(ImageError, match=r"what was fetched as thing\.whl does not fit its hash"):
         cas.ingest(tmp_path, source, SHA256, name="thing.whl")
     assert not cas.has(tmp_path, SHA256)
-
-
-def test_two_who_want_the_same_lock_take_turns(tmp_path: Path) -> None:
-    """The second holder of a lock starts only after the first has ended."""
-    order: list[str] = []
-    inside = threading.Event()
-
-    def second() -> None:
-        inside.wait(5)
-        with cas.locked(tmp_path, "demo"):
-            order.append("second")
-
-    thread = threading.Thread(target=second)
-    thread.start()
-    with cas.locked(tmp_path, "demo"):
-        inside.set()
-        thread.join(0.2)
-        order.append("first")
-    thread.join(5)
-    assert order == ["first", "second"]
 
 
 def test_a_scratch_folder_is_removed_after_use(tmp_path: Path) -> None:

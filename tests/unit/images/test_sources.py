@@ -50,9 +50,61 @@ def test_the_setting_names_mirrors_and_their_suites() -> None:
 
 
 def test_without_mirror_the_setting_is_named() -> None:
-    """A machine without apt is told which variable names a mirror."""
-    with pytest.raises(ImageError, match="RUNNER_DEBIAN_MIRROR='ADDRESS' runner images"):
+    """A machine without apt is told exactly what to set, and what will not do."""
+    with pytest.raises(ImageError) as caught:
         apt.sources(RECIPE, {"PATH": ""})
+    assert caught.value.hint == (
+        "Set the address of a Debian mirror, a mirror of Ubuntu will not do: "
+        "export RUNNER_DEBIAN_MIRROR='http://MIRROR/debian http://MIRROR/debian-security'"
+    )
+
+
+def _apt(folder: Path, *lines: str) -> dict[str, str]:
+    """Put an apt-get on the PATH that knows these indexes."""
+    folder.mkdir()
+    text = "".join(f"echo '{line}'\n" for line in lines)
+    (folder / "apt-get").write_text(f"#!/bin/sh\n{text}", encoding="utf-8")
+    (folder / "apt-get").chmod(0o755)
+    return {"PATH": str(folder)}
+
+
+OWN = (
+    "http://d/debian/|bookworm|main|Packages|Debian|Debian",
+    "http://d/debian/|bookworm|main|Translations|Debian|Debian",
+    "http://d/debian-security/|bookworm-security|main|Packages|Debian|Debian-Security",
+)
+NEWER = tuple(line.replace("bookworm", "trixie") for line in OWN)
+UNFETCHED = tuple(line.replace("Debian|Debian-Security", "|").replace("Debian|Debian", "|") for line in NEWER)
+FOREIGN = ("http://f/apt|stable|main|Packages||", "http://g/x|bookworm|main|Packages|Someone|Someone")
+UBUNTU = ("http://u/ubuntu|noble|main|Packages|Ubuntu|Ubuntu", "http://u/ubuntu|noble-security|main|Packages||")
+MAIN = [("http://d/debian", "bookworm"), ("http://d/debian", "bookworm-updates")]
+SECURITY = [("http://d/debian-security", "bookworm-security")]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        pytest.param(OWN, [MAIN[0], *SECURITY], id="the-same-release"),
+        pytest.param(NEWER, [*MAIN, *SECURITY], id="another-release"),
+        pytest.param(UNFETCHED, [*MAIN, *SECURITY], id="lists-never-fetched"),
+        pytest.param((*FOREIGN, *NEWER), [*MAIN, *SECURITY], id="beside-others-of-the-release"),
+        pytest.param(FOREIGN, [("http://g/x", "bookworm")], id="a-mirror-under-another-name"),
+    ],
+)
+def test_apts_own_sources_serve_any_release(
+    tmp_path: Path, lines: tuple[str, ...], expected: list[tuple[str, str]]
+) -> None:
+    """The addresses of apt's Debian sources are used with the recipe's release, whichever they name."""
+    found = apt.sources(RECIPE, _apt(tmp_path / "bin", *lines))
+    assert [(source.uri, source.suite) for source in found] == expected
+
+
+@pytest.mark.processes
+def test_a_machine_with_other_sources_has_no_debian(tmp_path: Path) -> None:
+    """Ubuntu's archive is never taken for Debian's."""
+    with pytest.raises(ImageError, match="no mirror of Debian bookworm is known on this machine"):
+        apt.sources(RECIPE, _apt(tmp_path / "bin", *UBUNTU))
 
 
 def test_without_apt_nothing_is_resolved(tmp_path: Path) -> None:

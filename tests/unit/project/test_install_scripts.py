@@ -74,6 +74,33 @@ def test_a_folder_off_the_path_is_pointed_out(tmp_path: Path) -> None:
     assert (home / ".local" / "bin" / "runner").is_symlink()
 
 
+@pytest.mark.parametrize("code", [0, 5])
+def test_what_is_left_to_do_stands_last(tmp_path: Path, code: int) -> None:
+    """`make images` says that `runner` cannot be found once, below what the build printed, and ends as the build did."""
+    folder = _checkout(tmp_path / "a")
+    shutil.copyfile(ROOT / "Makefile", folder / "Makefile")
+    for name in ("pyproject.toml", "requirements.lock", ".venv/stamps/runtime"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (folder / "scripts" / "engine.py").write_text("print('engine')\n", encoding="utf-8")
+    runner = folder / ".venv" / "bin" / "runner"
+    runner.parent.mkdir()
+    runner.write_text(f"#!/bin/sh\necho built\nexit {code}\n", encoding="utf-8")
+    runner.chmod(0o755)
+    done = subprocess.run(
+        ["make", "--directory", str(folder), "images"],
+        env={"HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin", "PYTHON": sys.executable},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("make")]
+    assert lines[1:3] == ["engine", "built"]
+    assert lines[3].startswith(f"install: {tmp_path}/home/.local/bin is not on your PATH; type: export PATH=")
+    assert (len(lines), done.returncode == 0) == (4, code == 0)
+
+
 def test_an_old_python_is_refused(tmp_path: Path) -> None:
     """A Python below 3.11 is not taken, and the message says what to install or name."""
     old = tmp_path / "python-old"
