@@ -151,7 +151,8 @@ def folders(root: Path, parent: str) -> list[Path]:
     if not is_ours(parent):
         return []
     tops = [path for path in _places(root, _relative(parent)) if path.is_dir()]
-    below = [path for top in tops for path in top.rglob("*") if path.is_dir()]
+    # os.walk passes over folders that vanish meanwhile, as those of other runners do at any time.
+    below = [Path(folder, name) for top in tops for folder, names, _ in os.walk(top) for name in names]
     return sorted([*below, *tops], key=lambda path: (-len(path.parts), path))
 
 

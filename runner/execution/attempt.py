@@ -105,7 +105,9 @@ def _contain(order: Order, spec: ContainerSpec) -> _Ended:
         _wait(order, container, ended)
     except EngineError as error:
         ended.error = str(error)
-        _end(order, spec, ended)
+    finally:
+        if ended.state is None:
+            _end(order, spec, ended)
     if ended.state is not None:
         _collect(order, spec, ended)
     return ended
@@ -136,7 +138,7 @@ def _wait(order: Order, container: str, ended: _Ended) -> None:
 
 
 def _end(order: Order, spec: ContainerSpec, ended: _Ended) -> None:
-    """After an error, stop the attempt's container if it is there, so that nothing goes on writing."""
+    """After an error of any kind, stop the attempt's container if it is there, so that nothing goes on writing."""
     engine = order.context.engine
     try:
         state = engine.observer.inspect(spec.name)

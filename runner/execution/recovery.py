@@ -25,20 +25,25 @@ from runner.gateway.calls import Call, read_calls, totals
 from runner.ledger.store import Ledger
 from runner.names import LABEL_CGROUP, LABEL_KIND, LABEL_RUN_DIR, LABEL_STEP
 from runner.plan.resume import FINAL_OUTCOMES
+from runner.spec.models import Limits
 
 _INTERRUPTED = "interrupted: the runner ended before the run did"
 _UNREAD = "the runner ended before the run's readings were added up; the step's own metrics.json has them"
-_LOG_LIMIT = 16 * 1024**2
 
 
-def sweep_dead(engine: Engine, me: Owner) -> Swept:
+def sweep_dead(engine: Engine, me: Owner, cgroups: Path = CGROUP_ROOT) -> Swept:
     """Collect, then remove, what dead runners of this user left in the engine; everyone else's is left alone.
+
+    Args:
+        engine: where to sweep.
+        me: the asking process.
+        cgroups: where the cgroup file system is.
 
     Raises:
         EngineError: if the engine cannot be asked.
     """
     swept = sweep(engine, me, collect=lambda state: _collect(engine, state))
-    stale = stale_cgroups(engine)
+    stale = stale_cgroups(engine, cgroups)
     try:
         engine.observer.release(stale)
     except EngineError as error:
@@ -62,9 +67,12 @@ def _collect(engine: Engine, state: ContainerState) -> None:
     directory, step = Path(state.labels.get(LABEL_RUN_DIR, "")), state.labels.get(LABEL_STEP, "")
     if not directory.is_absolute() or not directory.is_dir() or not step.isdigit():
         return
-    files = RunLayout(directory).step(int(step))
-    if files.root.is_dir():
-        collect_logs(engine.observer.logs(state.id), files, _LOG_LIMIT)
+    layout = RunLayout(directory)
+    record = read_record(layout)
+    planned = {one.index: one for one in record.run.steps} if record is not None else {}
+    limit = planned[int(step)].limits.log if int(step) in planned else Limits().log
+    if layout.step(int(step)).root.is_dir():
+        collect_logs(engine.observer.logs(state.id), layout.step(int(step)), limit)
 
 
 def finish_interrupted(output: Path, ledger: Ledger, me: Owner) -> list[RunRecord]:

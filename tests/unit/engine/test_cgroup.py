@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -203,3 +204,21 @@ def test_systemd_is_told(tmp_path: Path) -> None:
     said = tmp_path / "said"
     assert said.exists() == (os.geteuid() == 0)
     assert not said.exists() or said.read_text() == f"stop {SLICE}\n"
+
+
+def test_a_folder_that_vanishes_meanwhile_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other runners remove their cgroups at any time: looking at one while it goes is no error."""
+    name = parent_name(INFO, "run")
+    assert name is not None
+    child = tmp_path / "memory" / name[1:] / "child"
+    child.mkdir(parents=True)
+    scandir = os.scandir
+
+    def vanish(path: str) -> Iterator[os.DirEntry[str]]:
+        if Path(path) == child and child.is_dir():
+            child.rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", vanish)
+    assert find_stale_parents(tmp_path) == [name]
+    assert remove_parents(tmp_path, [name]) == []

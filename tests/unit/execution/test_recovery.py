@@ -62,7 +62,7 @@ def _begin(world: World, owner: Owner) -> str:
 def test_a_dead_runners_container_is_collected_then_removed(world: World, dead: Owner) -> None:
     """Its output is where the attempt's would have been; container, volume and parent cgroup are gone."""
     name = _begin(world, dead)
-    swept = sweep_dead(world.engine, world.owner)
+    swept = sweep_dead(world.engine, world.owner, world.output.parent)
     assert (swept.containers, swept.kept, swept.left_alone) == ((name,), (), ())
     assert world.layout.step(1).log("stdout").read_text() == "I was here\n"
     assert world.layout.step(1).log("stderr").read_text() == "and here\n"
@@ -77,7 +77,7 @@ def test_a_live_runners_container_is_left_alone(world: World, dead: Owner) -> No
         world.output = world.output.parent / f"runs-{owner.uid}-{owner.started}"
         _begin(world, owner)
     before = world.containers_left
-    swept = sweep_dead(world.engine, world.owner)
+    swept = sweep_dead(world.engine, world.owner, world.output.parent)
     assert (swept.containers, swept.volumes) == ((), ())
     assert world.containers_left == before
     assert {state.status for state in world.engine.observer.find({LABEL_KIND: None})} == {"running"}
@@ -89,20 +89,31 @@ def test_a_container_stays_while_its_output_cannot_be_kept(world: World, dead: O
     """When the logs cannot be read the container stays, with the reason, and the next sweep has it."""
     name = _begin(world, dead)
     world.engine.fail_next("logs", EngineError("connection cut"))
-    swept = sweep_dead(world.engine, world.owner)
+    swept = sweep_dead(world.engine, world.owner, world.output.parent)
     assert swept.containers == ()
     assert "connection cut" in dict(swept.kept)[name]
     assert world.containers_left == [name]
-    assert sweep_dead(world.engine, world.owner).containers == (name,)
+    assert sweep_dead(world.engine, world.owner, world.output.parent).containers == (name,)
     assert world.layout.step(1).log("stdout").read_text() == "I was here\n"
     assert world.volumes_left == []
+
+
+def test_output_that_could_not_be_kept_is_kept_by_the_next_start(world: World, dead: Owner) -> None:
+    """A container that a run had to leave, because its output could not be read, is collected once its runner is gone."""
+    me, world.owner = world.owner, dead
+    world.engine.fail_next("logs", EngineError("connection cut"))
+    assert world.perform().record.outcome == "broken"
+    world.owner = me
+    assert len(sweep_dead(world.engine, me, world.output.parent).containers) == 1
+    assert world.layout.step(1).log("stdout").read_text() == "did: Begin.\n"
+    assert (world.containers_left, world.volumes_left) == ([], [])
 
 
 def test_a_container_of_a_deleted_run_is_removed(world: World, dead: Owner) -> None:
     """When somebody has deleted the run's folder there is nowhere to keep anything, and nothing is made anew."""
     name = _begin(world, dead)
     world.layout.root.rename(world.layout.root.with_name("elsewhere"))
-    assert sweep_dead(world.engine, world.owner).containers == (name,)
+    assert sweep_dead(world.engine, world.owner, world.output.parent).containers == (name,)
     assert not world.layout.root.exists()
 
 
@@ -112,7 +123,7 @@ def test_a_sweep_goes_on_after_a_removal_that_fails(world: World, dead: Owner) -
     world.output = world.output.parent / "more-runs"
     second = _begin(world, dead)
     world.engine.fail_next("remove", EngineError("device busy"))
-    swept = sweep_dead(world.engine, world.owner)
+    swept = sweep_dead(world.engine, world.owner, world.output.parent)
     assert len(swept.containers) == 1
     (left,) = {first, second} - set(swept.containers)
     assert "device busy" in dict(swept.kept)[left]
@@ -123,7 +134,7 @@ def test_sweep_then_settle_keeps_everything_of_a_crash(world: World, dead: Owner
     """What a killed runner left ends as an interrupted run set aside, its output and workspace in it."""
     _begin(world, dead)
     (world.layout.workspace / "half.txt").write_text("half")
-    sweep_dead(world.engine, world.owner)
+    sweep_dead(world.engine, world.owner, world.output.parent)
     assert settle(world.layout, world.output, fresh=False) is None
     assert not world.layout.root.exists()
     (kept,) = (world.output / ".superseded" / "alpha").iterdir()
@@ -136,7 +147,7 @@ def test_sweep_then_settle_keeps_everything_of_a_crash(world: World, dead: Owner
 def test_a_dead_runners_runs_are_finished_in_place(world: World, dead: Owner) -> None:
     """A run that was cut off gets a final record, metrics, page and archive, and the ledger knows its outcome."""
     _begin(world, dead)
-    sweep_dead(world.engine, world.owner)
+    sweep_dead(world.engine, world.owner, world.output.parent)
     with open_ledger(ledger_path(world.output)) as ledger:
         ledger.register([world.run], world.output)
         ledger.lease(world.run, dead)
@@ -159,7 +170,7 @@ def test_a_live_runners_runs_are_not_finished_for_it(world: World, dead: Owner) 
         assert finish_interrupted(world.output, ledger, world.owner) == []
         assert [row.state for row in ledger.rows()] == ["leased"]
     assert world.layout.metadata.read_bytes() == before
-    sweep_dead(world.engine, world.owner)
+    sweep_dead(world.engine, world.owner, world.output.parent)
 
 
 def test_settling_nothing_does_nothing(world: World) -> None:
