@@ -59,6 +59,20 @@ def test_a_failing_base_fails_once(project: Project) -> None:
     assert [text for text in project.said if text.startswith("base: ")] == ["base: fetching 1 Debian packages (0.0 MB)"]
 
 
+def test_a_base_that_cannot_be_fetched_is_fetched_once(project: Project) -> None:
+    """A framework with system packages needs the base's artifacts, and does not ask for them a second time."""
+    _replace_lock(project, "base", DEB)
+    file = project.ctx.images / "local" / "framework.yaml"
+    file.write_text(file.read_text(encoding="utf-8") + "system_packages: [git]\n", encoding="utf-8")
+    local = recipe.load(project.ctx.images, "local")
+    base = lockfile.read(recipe.load(project.ctx.images, "base"))
+    inputs = recipe.lock_inputs(local, base)
+    lockfile.write(lockfile.make(now=0, python="3.11", inputs=inputs, artifacts=()), local.lock, "local")
+    results = pipeline.fetch(project.ctx, [])
+    assert str(results["local"]).startswith("local is not made, for the reason told of base: ")
+    assert project.said == ["base: fetching 1 Debian packages (0.0 MB)"]
+
+
 def test_the_listing_counts_what_stands_in_for_a_lock(project: Project, tmp_path: Path) -> None:
     """After packages were resolved anew, those are what has to be in the cache."""
     (tmp_path / "file").write_bytes(b"abc")

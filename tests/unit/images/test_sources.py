@@ -74,6 +74,7 @@ OWN = (
     "http://d/debian-security/|bookworm-security|main|Packages|Debian|Debian-Security",
 )
 NEWER = tuple(line.replace("bookworm", "trixie") for line in OWN)
+ARCHIVE = "http://d/s/|trixie-security|main|Packages|Debian|Debian-Security"
 UNFETCHED = tuple(line.replace("Debian|Debian-Security", "|").replace("Debian|Debian", "|") for line in NEWER)
 FOREIGN = ("http://f/apt|stable|main|Packages||", "http://g/x|bookworm|main|Packages|Someone|Someone")
 UBUNTU = ("http://u/ubuntu|noble|main|Packages|Ubuntu|Ubuntu", "http://u/ubuntu|noble-security|main|Packages||")
@@ -88,6 +89,9 @@ SECURITY = [("http://d/debian-security", "bookworm-security")]
         pytest.param(OWN, [MAIN[0], *SECURITY], id="the-same-release"),
         pytest.param(NEWER, [*MAIN, *SECURITY], id="another-release"),
         pytest.param(UNFETCHED, [*MAIN, *SECURITY], id="lists-never-fetched"),
+        pytest.param(
+            (NEWER[0], ARCHIVE), [*MAIN, ("http://d/s", "bookworm-security")], id="a-security-archive-elsewhere"
+        ),
         pytest.param((*FOREIGN, *NEWER), [*MAIN, *SECURITY], id="beside-others-of-the-release"),
         pytest.param(FOREIGN, [("http://g/x", "bookworm")], id="a-mirror-under-another-name"),
     ],
