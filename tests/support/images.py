@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runner.engine.protocol import Engine
 from runner.images import pipeline
 from runner.images.models import BuiltImage, ImageContext
+from runner.names import PROJECT
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests" / "cases" / "images"
@@ -36,3 +39,17 @@ class Project:
         result = pipeline.ensure(self.ctx, [name])[name]
         assert isinstance(result, Exception), f"{name} was built"
         return str(result)
+
+
+def base_image(engine: Engine) -> str:
+    """Return the id of the project's base image, made from the user's cache if the engine does not have it."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    ctx = ImageContext(
+        images=ROOT / "images",
+        cache=Path(home) / PROJECT,
+        engine=engine,
+        environment=os.environ,
+        events=lambda _: None,
+        user=f"{os.getuid()}:{os.getgid()}",
+    )
+    return Project(ctx=ctx).ensure("base").id

@@ -6,11 +6,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from support.images import base_image
 
 from runner.engine.docker import connect
 from runner.engine.protocol import Engine
-
-ENGINE_IMAGE = "dev/base:latest"
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +22,4 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def engine_image(engine: Engine) -> str:
     """Id of an image with `sh`, coreutils and `python3`."""
-    image = engine.images.inspect(ENGINE_IMAGE)
-    assert image is not None, f"{ENGINE_IMAGE} is not in the engine"
-    return image.id
+    return base_image(engine)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.images import base_image
 
 from runner.engine.docker import connect
 from runner.engine.protocol import ContainerSpec, ContainerState, Engine, Mount, Resources
 from runner.names import GATEWAY_DIR, LABEL_KIND, OUT_DIR, SHIM
 
-ENGINE_IMAGE = "dev/base:latest"
 LOCAL = Path(__file__).parents[3] / "images/base/rootfs/usr/local"
 MIB = 1 << 20
 
@@ -106,11 +106,9 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture
 def containers(engine: Engine, tmp_path: Path) -> Iterator[Containers]:
     """Return what starts steps."""
-    image = engine.images.inspect(ENGINE_IMAGE)
-    assert image is not None, f"{ENGINE_IMAGE} is not in the engine"
     out = tmp_path / "out"
     out.mkdir()
-    started = Containers(engine=engine, image=image.id, out=out, made=[])
+    started = Containers(engine=engine, image=base_image(engine), out=out, made=[])
     yield started
     for container in started.made:
         engine.containers.remove(container)
