@@ -61,6 +61,8 @@ class ModelCalled(Event):
     tokens_in: int | None = None
     tokens_out: int | None = None
     cost_usd: float | None = None
+    waited_seconds: float = 0.0
+    """How long the call waited for the provider: its limits, retries and pauses."""
 
 
 @dataclass(frozen=True, kw_only=True)

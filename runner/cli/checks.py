@@ -16,7 +16,7 @@ from runner.engine.admission import measure_space
 from runner.engine.protocol import EngineInfo
 from runner.errors import ExitCode, ImageError, RunnerError
 from runner.report.format import size
-from runner.spec.models import Model
+from runner.spec.model import Model
 
 if TYPE_CHECKING:
     from runner.images.models import SystemRecipe

@@ -6,10 +6,12 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from runner.cli.console import Console
+from runner.cli.gateway_stage import gateway_of, packages_folder, spent_before
 from runner.cli.image_stage import image_context, split
 from runner.cli.interrupt import interruptible
 from runner.cli.live import notices, tell_all, watching
@@ -30,8 +32,9 @@ from runner.execution.experiment import carry_out
 from runner.execution.recovery import finish_interrupted, sweep_dead
 from runner.gateway.client import start_gateway
 from runner.gateway.labels import model_label
+from runner.gateway.leftovers import remove_leftovers
 from runner.gateway.session import Gateway
-from runner.gateway.settings import GatewaySettings, gateway_settings
+from runner.gateway.settings import GatewaySettings
 from runner.images.pipeline import Failure, ensure
 from runner.ledger.rows import LedgerRow
 from runner.ledger.store import Ledger, ledger_path, open_ledger
@@ -64,7 +67,7 @@ class Session:
     output: Path
     log: EventSink
     gateway: GatewaySettings | None
-    """None if no framework of the experiment talks to a model."""
+    """None if no step of the experiment has a way out."""
 
     @property
     def label(self) -> str:
@@ -87,13 +90,13 @@ def open_session(args: Namespace, console: Console, workplace: Workplace, inputs
     """Claim the folder of runs, connect to the engine, open ledger and log, and sweep what dead runners left.
 
     Raises:
-        ConfigError: if the model's key is missing.
+        ConfigError: if the model's key is missing, or a price that a budget needs.
         EngineError: if no engine can be used.
         StorageError: if the ledger cannot be used, or another runner is at work in the same folder.
     """
     output = workplace.project.output(inputs.experiment.value.output)
-    # A missing key is found before anything is built or started.
-    gateway = _gateway_settings(workplace, inputs)
+    # A missing key or price is found before anything is built or started.
+    gateway = gateway_of(workplace, inputs)
     with ExitStack() as stack:
         stack.enter_context(claim(output))
         verbose = console.err if args.verbose else None
@@ -129,6 +132,9 @@ def _require_local(info: EngineInfo) -> None:
 
 
 def _sweep(session: Session) -> None:
+    if session.gateway is not None:
+        # Calls that were under way get their lines before the runs they belong to are added up.
+        remove_leftovers(session.gateway.runtime)
     swept = sweep_dead(session.engine, current())
     gone = len(swept.containers) + len(swept.volumes)
     if gone:
@@ -171,8 +177,23 @@ def decide_runs(session: Session, runs: Sequence[Run]) -> Sequence[Run]:
     return [one.run for one in decisions if one.action == "run"]
 
 
-def perform(session: Session, images: PreparedImages, todo: Sequence[Run]) -> None:
-    """Carry the runs out, showing progress; returns when all have ended or the user has stopped them."""
+def perform(
+    session: Session,
+    images: PreparedImages,
+    todo: Sequence[Run],
+    recordings: Mapping[str, Path] = MappingProxyType({}),
+    *,
+    planned: Sequence[Run] = (),
+) -> None:
+    """Carry the runs out, showing progress; returns when all have ended or the user has stopped them.
+
+    Args:
+        session: what the stages share.
+        images: images of the frameworks.
+        todo: the runs.
+        recordings: run directory whose calls a run replays, by the run's digest.
+        planned: every run of the experiment, for what those that are done have used up of its budget.
+    """
     if not todo:
         return
     experiment = session.inputs.experiment.value
@@ -182,8 +203,8 @@ def perform(session: Session, images: PreparedImages, todo: Sequence[Run]) -> No
     progress = begin(kinds, jobs=jobs, now=time.time(), history=_history(session))
     cancellation = Cancellation()
     with (
-        _gateway(session) as gateway,
         watching(session.console, progress, f"{experiment.name}, {session.label}") as view,
+        _gateway(session, planned or todo, tell_all(view, session.log)) as gateway,
         interruptible(session.console, view, cancellation),
     ):
         context = Context(
@@ -196,6 +217,8 @@ def perform(session: Session, images: PreparedImages, todo: Sequence[Run]) -> No
             images=images.engine_ids,
             events=tell_all(view, session.log),
             cancellation=cancellation,
+            recordings=recordings,
+            packages_folder=packages_folder(session.workplace, experiment),
             follow=session.console.interactive and not session.console.quiet,
         )
         pool = LocalPool(jobs, cancellation)
@@ -204,16 +227,20 @@ def perform(session: Session, images: PreparedImages, todo: Sequence[Run]) -> No
             pass
 
 
-def _gateway_settings(workplace: Workplace, inputs: Inputs) -> GatewaySettings | None:
-    model = inputs.experiment.value.model
-    if model is None or all(one.value.network == "none" for one in inputs.frameworks.values()):
-        return None
-    return gateway_settings(model, workplace.environment, project=workplace.project.root)
+def _gateway(session: Session, planned: Sequence[Run], events: EventSink) -> AbstractContextManager[Gateway | None]:
+    """Start the gateway if some step has a way out, with what the experiment has used up of its budget before."""
+    if session.gateway is None:
+        return nullcontext()
 
+    def tell(why: str) -> None:
+        events(Notice(time=time.time(), text=why, level="warning"))
 
-def _gateway(session: Session) -> AbstractContextManager[Gateway | None]:
-    """Start the gateway if some run has a model."""
-    return start_gateway(session.gateway) if session.gateway is not None else nullcontext()
+    if session.args.fresh or not session.gateway.budget.model_dump(exclude_none=True):
+        return start_gateway(session.gateway, tell)
+    digests = {run.digest for run in planned}
+    rows = session.ledger.rows(experiments=(session.inputs.experiment.value.name,))
+    spent = spent_before(session.output, (row for row in rows if row.digest in digests))
+    return start_gateway(replace(session.gateway, spent=spent), tell)
 
 
 def _history(session: Session) -> dict[tuple[str, str], list[float]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from runner.cli.console import escape
-from runner.cli.progress import Progress, Slot
-from runner.report.format import DASH, clock, duration, short_count, usd
+from runner.cli.progress import Progress, Slot, Use
+from runner.report.format import DASH, clock, duration, plural, short_count, usd
 from runner.report.tables import OUTCOME_TONES, Tone
 
 Line = tuple[tuple[str, Tone], ...]
@@ -14,6 +14,8 @@ Line = tuple[tuple[str, Tone], ...]
 _RUN_WIDTH = 30
 _COLOR = re.compile("\x1b\\[[0-9;]*m")
 """ANSI sequences that only select colours: left out of the last line, where room is short."""
+_LEAST_WAIT = 1.0
+"""Seconds of waiting for the provider below which nothing is said: every limit costs a moment."""
 _LEAST_LINE = 8
 """A last log line with less room than this is left out."""
 
@@ -61,13 +63,35 @@ def _totals(progress: Progress) -> Line:
         if progress.outcomes[outcome]:
             pieces.append((f"{progress.outcomes[outcome]} {outcome.replace('_', ' ')}  ", tone))
     pieces.append((f"{len(progress.active)} running  {sum(progress.left.values())} left", Tone.PLAIN))
-    if progress.calls:
-        unsure = "+" if progress.uncounted_calls else ""
-        tokens = f"{short_count(progress.tokens_in)}{unsure} in {short_count(progress.tokens_out)}{unsure} out"
-        priced = progress.unpriced_calls < progress.calls
-        cost = usd(progress.cost_usd) + ("+" if progress.unpriced_calls else "") if priced else DASH
+    if progress.use.calls:
+        tokens, cost = _tokens(progress.use), _cost(progress.use) or DASH
         pieces.append((f"  tokens {tokens}  cost {cost}", Tone.PLAIN))
+        pieces += _waiting(progress.use)
     return tuple(pieces)
+
+
+def _tokens(use: Use) -> str:
+    unsure = "+" if use.uncounted_calls else ""
+    return f"{short_count(use.tokens_in)}{unsure} in {short_count(use.tokens_out)}{unsure} out"
+
+
+def _cost(use: Use) -> str:
+    """Write the cost, with a plus if some calls have no price; empty if none has."""
+    return usd(use.cost_usd) + ("+" if use.unpriced_calls else "") if use.unpriced_calls < use.calls else ""
+
+
+def _waiting(use: Use) -> Line:
+    if use.waited_seconds < _LEAST_WAIT:
+        return ()
+    return ((f"  waiting for provider {duration(use.waited_seconds)}", Tone.WARN),)
+
+
+def _calls(use: Use) -> Line:
+    """Return what a run's calls have used; nothing before the first."""
+    if not use.calls:
+        return ()
+    cost = f" {cost}" if (cost := _cost(use)) else ""
+    return ((f"  {plural(use.calls, 'call')} {_tokens(use)}{cost}", Tone.PLAIN), *_waiting(use))
 
 
 def _slot(slot: Slot, now: float, width: int, names: int) -> Line:
@@ -77,6 +101,7 @@ def _slot(slot: Slot, now: float, width: int, names: int) -> Line:
         (f"  {_cut(slot.run, min(_RUN_WIDTH, max(width // 4, 12)))}", Tone.PLAIN),
         (f"  {clock(now - slot.started)}", Tone.FAINT),
         (f"  {step}", Tone.PLAIN),
+        *_calls(slot.use),
     )
     room = width - sum(len(text) for text, _ in head) - 2
     last = escape(_COLOR.sub("", slot.line).strip())

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import platform
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
+from runner.cli.finding import find_run
 from runner.cli.selection import names
 from runner.cli.workplace import Workplace
 from runner.errors import ConfigError
+from runner.execution.replay import Cell, digests, find_recordings, recorded_runs
+from runner.gateway.recording import Recording
 from runner.images.pipeline import known
 from runner.ledger.store import ledger_path, open_ledger
 from runner.plan.matrix import plan
 from runner.plan.models import ImageRef, Run
 from runner.plan.resume import Decision, decide
-from runner.spec.load import Inputs, hash_answers, load_all
+from runner.spec.egress import Packages
+from runner.spec.load import Inputs, hash_answers, hash_packages, load_all
 from runner.spec.overrides import Overrides
 
+Recordings = Mapping[Cell, Recording]
+"""What is replayed, by framework, scenario and repetition."""
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 """Names of processors as Linux writes them -> as OCI does."""
 
@@ -39,12 +47,29 @@ def read_inputs(workplace: Workplace, args: Namespace) -> Inputs:
         output=str(Path(args.output).absolute()) if args.output else None,
         seed=args.seed,
         archive=args.archive,
+        replay=args.replay is not None,
+        replay_mode=args.replay_mode,
     )
+    if args.replay_mode and not args.replay:
+        raise ConfigError("--replay-mode without --replay", hint="name what to replay: --replay RUN|DIR")
     return load_all(workplace.project, args.experiment, overrides, workplace.environment)
 
 
-def plan_runs(inputs: Inputs, images: Mapping[str, ImageRef], platform_name: str) -> Sequence[Run]:
+def plan_runs(
+    workplace: Workplace,
+    inputs: Inputs,
+    images: Mapping[str, ImageRef],
+    platform_name: str,
+    recordings: Recordings = MappingProxyType({}),
+) -> Sequence[Run]:
     """Return the runs of an experiment; frameworks without an image are left out.
+
+    Args:
+        workplace: project and folders.
+        inputs: the experiment with everything it names.
+        images: image of each framework.
+        platform_name: platform of the engine.
+        recordings: what is replayed; empty if nothing is.
 
     Raises:
         NothingSelected: if nothing is left.
@@ -56,7 +81,51 @@ def plan_runs(inputs: Inputs, images: Mapping[str, ImageRef], platform_name: str
         images,
         hash_answers(inputs.answers),
         platform=platform_name,
+        recordings=digests(recordings),
+        packages_sha256=offered_packages(workplace, inputs.experiment.value.packages),
     )
+
+
+def offered_packages(workplace: Workplace, packages: Packages | None) -> str | None:
+    """Return the digest of the folder that packages for the steps come from; None if there is no such folder."""
+    folder = workplace.project.root / packages.folder if packages is not None and packages.folder is not None else None
+    return hash_packages(folder) if folder is not None and folder.is_dir() else None
+
+
+@contextmanager
+def open_recordings(workplace: Workplace, args: Namespace, inputs: Inputs) -> Iterator[Recordings]:
+    """Find what each run is to replay, if anything; archives stay unpacked for as long as the block lasts.
+
+    Raises:
+        ConfigError: if a run has no recording, one cannot be replayed, or the experiment wants some and names none.
+        StorageError: if one is damaged.
+    """
+    model = inputs.experiment.value.model
+    if args.replay is None:
+        if model is not None and model.provider == "replay":
+            raise ConfigError(
+                "the model is a replay, but nothing says of what",
+                where=inputs.experiment.located.where(("model", "provider")),
+                hint="name recorded runs: --replay RUN|DIR",
+            )
+        yield {}
+        return
+    place = recorded_place(args.replay, workplace.project.output(inputs.experiment.value.output))
+    planned = plan_runs(
+        workplace, inputs, {name: ImageRef(tag="", id=None) for name in inputs.frameworks}, this_platform()
+    )
+    with recorded_runs(place) as found:
+        yield find_recordings(planned, found)
+
+
+def recorded_place(text: str, output: Path) -> Path:
+    """Return what a person means by a recording: a path, or the id of a run in the folder of runs.
+
+    Raises:
+        ConfigError: if it is neither.
+    """
+    path = Path(text).expanduser()
+    return path.absolute() if path.exists() else find_run(output, text).layout.root
 
 
 def this_platform() -> str:
@@ -74,13 +143,15 @@ class DryPlan:
     """Why the image of a framework is not known at all, like a missing lock."""
 
 
-def dry_plan(workplace: Workplace, inputs: Inputs, *, fresh: bool) -> DryPlan:
+def dry_plan(
+    workplace: Workplace, inputs: Inputs, *, fresh: bool, recordings: Recordings = MappingProxyType({})
+) -> DryPlan:
     """Plan without an engine, changing nothing.
 
     Images are taken from what this user's cache remembers; a run whose image it does not know has no digest yet.
     """
     images, problems = _known_images(workplace, inputs)
-    runs = plan_runs(inputs, images, this_platform())
+    runs = plan_runs(workplace, inputs, images, this_platform(), recordings)
     path = ledger_path(workplace.project.output(inputs.experiment.value.output))
     if not path.is_file():
         return DryPlan(decisions=decide(runs, {}, fresh=fresh), problems=problems)

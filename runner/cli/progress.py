@@ -23,6 +23,33 @@ Kind = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Use:
+    """What model calls have used so far."""
+
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    uncounted_calls: int = 0
+    """Those whose tokens nobody stated."""
+    cost_usd: float = 0.0
+    unpriced_calls: int = 0
+    waited_seconds: float = 0.0
+    """Time that they waited for the provider, added up."""
+
+    def plus(self, event: ModelCalled) -> Use:
+        """Return what it comes to with one call more."""
+        return Use(
+            calls=self.calls + 1,
+            tokens_in=self.tokens_in + (event.tokens_in or 0),
+            tokens_out=self.tokens_out + (event.tokens_out or 0),
+            uncounted_calls=self.uncounted_calls + (event.tokens_in is None or event.tokens_out is None),
+            cost_usd=self.cost_usd + (event.cost_usd or 0.0),
+            unpriced_calls=self.unpriced_calls + (event.cost_usd is None),
+            waited_seconds=self.waited_seconds + event.waited_seconds,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Slot:
     """A run under way."""
 
@@ -36,6 +63,7 @@ class Slot:
     step_started: float = 0.0
     line: str = ""
     """Last line the step printed, as it came."""
+    use: Use = field(default_factory=Use)
 
     @property
     def kind(self) -> Kind:
@@ -55,13 +83,8 @@ class Progress:
     outcomes: Counter[str] = field(default_factory=Counter)
     seconds: dict[Kind, list[float]] = field(default_factory=dict)
     """Wall times of runs that finished, by kind; a run that was stopped or broke tells nothing of the others."""
-    tokens_in: int = 0
-    tokens_out: int = 0
-    calls: int = 0
-    uncounted_calls: int = 0
-    """Model calls whose tokens nobody stated."""
-    cost_usd: float = 0.0
-    unpriced_calls: int = 0
+    use: Use = field(default_factory=Use)
+    """Of all runs, those that have ended included."""
 
     @property
     def active(self) -> list[Slot]:
@@ -132,18 +155,16 @@ class Progress:
         else:
             self.slots[free] = slot
 
-    def _change(self, run: str, **changes: str | float) -> None:
+    def _change(self, run: str, **changes: str | float | Use) -> None:
         for i, slot in enumerate(self.slots):
             if slot is not None and slot.run == run:
                 self.slots[i] = replace(slot, **changes)  # type: ignore[arg-type]  # names and types are the fields'
 
     def _count(self, event: ModelCalled) -> None:
-        self.calls += 1
-        self.tokens_in += event.tokens_in or 0
-        self.tokens_out += event.tokens_out or 0
-        self.uncounted_calls += event.tokens_in is None or event.tokens_out is None
-        self.cost_usd += event.cost_usd or 0.0
-        self.unpriced_calls += event.cost_usd is None
+        self.use = self.use.plus(event)
+        for slot in self.active:
+            if slot.run == event.run:
+                self._change(event.run, use=slot.use.plus(event))
 
     def _finish(self, event: RunFinished) -> None:
         self.outcomes[event.outcome] += 1

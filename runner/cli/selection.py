@@ -21,6 +21,12 @@ def add_selection(parser: ArgumentParser) -> None:
     group.add_argument("--jobs", type=positive, metavar="N", help="runs at the same time")
     group.add_argument("--output", metavar="DIR", help="folder of run directories")
     group.add_argument("--seed", type=natural, metavar="N", help="seed of the experiment")
+    group.add_argument(
+        "--replay", metavar="RUN|DIR", help="answer with the calls of this run, or of this folder's runs"
+    )
+    group.add_argument(
+        "--replay-mode", choices=("strict", "sequence"), help="find a recorded call by its content, or by order alone"
+    )
     group.add_argument("--archive", choices=("zstd", "gzip", "off"), help="format of each run's archive")
 
 

@@ -91,7 +91,7 @@ class ContainerSpec:
     labels: Mapping[str, str]
     cgroup_parent: str | None = None
     network: str = "none"
-    """`none`, or `host` for the fetch stage only."""
+    """`none`; `bridge`, the engine's own network, for a step that is open to anything; or `host`, for the fetch stage."""
     read_only: bool = True
     """Read-only root file system, with a sized tmpfs at /tmp."""
     capabilities: tuple[str, ...] = ()

@@ -25,6 +25,8 @@ class RunLayout:
     │   ├── stdout.log  stderr.log   of the last attempt
     │   └── attempts/01/         stdout.log stderr.log out/ of earlier attempts
     ├── llm/calls.jsonl          one line per model call
+    ├── llm/connections.jsonl    one line per other connection, made or refused
+    ├── llm/bodies/              requests and answers, redacted, each once under its sha256
     ├── logs/run.log             this run's events, JSON lines
     ├── run.tar.zst              deterministic archive (or run.tar.gz)
     ├── run.tar.zst.sha256       its digest, for `sha256sum -c`

@@ -31,14 +31,19 @@ from runner.evidence.records import METRIC_NAMES, AttemptRecord, MetricAbout, Ou
 from runner.evidence.tree import TreeScan
 from runner.evidence.untrusted import ShimReport
 from runner.gateway.session import Totals
-from runner.spec.models import Model
+from runner.spec.model import Model
 
 MeasuredAttempt = tuple[AttemptRecord, Usage, ShimReport | None, Totals | None]
 """What is known of an attempt: its record, the engine's and the shim's readings, the gateway's totals (None: no model)."""
 
 RESOURCES = ("cpu_seconds", "peak_memory_bytes", "io_read_bytes", "io_write_bytes")
 """Metrics that are the engine's to measure."""
-_MODEL_USE = ("api_calls", "tokens_in", "tokens_out", "tokens_cached", "cost_usd")
+_MODEL_USE = (
+    *("api_calls", "tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning"),
+    *("call_seconds", "waiting_seconds", "cost_usd"),
+)
+_ALWAYS_KNOWN = "wall_seconds"
+"""A metric that every version wrote."""
 _USED = ("wall_seconds", *RESOURCES, *_MODEL_USE)
 """What attempts use up."""
 _NOT_PERFORMED = "the step was not performed"
@@ -126,10 +131,19 @@ def read_totals(path: Path) -> dict[str, Number | None]:
 
 
 def read_metrics(path: Path) -> MetricsReport | None:
-    """Return a `metrics.json` with everything in it; None if there is none that can be used."""
+    """Return a `metrics.json` with everything in it; None if there is none that can be used.
+
+    Metrics that the version which wrote it did not have are unmeasured.
+    """
     try:
         content: Any = json.loads(path.read_bytes())
-        about = {name: MetricAbout.model_validate(content["about"][name]) for name in METRIC_NAMES}
+        told = content["about"]
+        about = {
+            name: MetricAbout.model_validate(told[name])
+            if name in told or name == _ALWAYS_KNOWN
+            else unmeasured("an earlier version of the runner did not measure it").about(name)
+            for name in METRIC_NAMES
+        }
         per_step = tuple(dict(one) for one in content["per_step"])
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return None

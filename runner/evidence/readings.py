@@ -11,7 +11,7 @@ from runner.engine.protocol import Usage
 from runner.evidence.records import AttemptRecord, MetricAbout
 from runner.evidence.untrusted import ShimReport
 from runner.gateway.session import Totals
-from runner.spec.models import Model
+from runner.spec.model import Model
 
 Number = float | int
 Status = Literal["measured", "derived", "partial", "unmeasured"]
@@ -26,6 +26,9 @@ UNITS = {
     "tokens_in": "tokens",
     "tokens_out": "tokens",
     "tokens_cached": "tokens",
+    "tokens_reasoning": "tokens",
+    "call_seconds": "seconds",
+    "waiting_seconds": "seconds",
     "cost_usd": "USD",
     "steps_total": "steps",
     "steps_passed": "steps",
@@ -124,17 +127,20 @@ _WEAK = {"stats": "sampled while it ran", "shim": "only processes that the entry
 
 
 def model_use(name: str, totals: Totals | None, model: Model | None) -> Reading:
-    """Return calls, tokens or cost of an attempt, as the gateway metered them.
+    """Return calls, tokens, seconds in calls or cost of an attempt, as the gateway metered them.
 
-    A framework without a model has no network: its noughts are facts.
+    A step without a model has no way to one: its noughts are facts.
     """
     if model is None:
-        return Reading(value=0, source="runner", reason="no network, so no model was called")
+        return Reading(value=0, source="runner", reason="no way to a model, so none was called")
     if totals is None:
         return unmeasured("the gateway gave no totals")
-    if name == "api_calls":
-        return Reading(value=totals.api_calls, source="gateway")
-    return _cost(totals, model) if name == "cost_usd" else _tokens(name, totals, model)
+    if name == "cost_usd":
+        return _cost(totals, model)
+    if name.startswith("tokens_"):
+        return _tokens(name, totals, model)
+    value = _sane(getattr(totals, name))
+    return Reading(value=value, source="gateway") if value is not None else unmeasured("not stated")
 
 
 def _tokens(name: str, totals: Totals, model: Model) -> Reading:
@@ -143,7 +149,9 @@ def _tokens(name: str, totals: Totals, model: Model) -> Reading:
         return unmeasured(_no_usage(totals))
     if model.provider == "scripted":
         return Reading(value=value, source="gateway", exact=False, reason="scripted model: counted by rule")
-    return Reading(value=value, source="gateway")
+    if model.provider == "replay":
+        return Reading(value=value, source="gateway", exact=False, reason="replay: what the recorded answers state")
+    return _as_far_as_known(Reading(value=value, source="gateway"), totals)
 
 
 def _cost(totals: Totals, model: Model) -> Reading:
@@ -153,9 +161,19 @@ def _cost(totals: Totals, model: Model) -> Reading:
     if totals.unmetered_calls:
         return unmeasured(_no_usage(totals))
     if value is None:
-        return unmeasured(f"no price is known for {model.name}")
-    reason = "tokens times list price"
-    return Reading(value=value, source="gateway", exact=False, status="derived", reason=reason)
+        return unmeasured(totals.cost_reason or f"no price is known for {model.name}")
+    source, reason = totals.cost_source or "gateway", "tokens times list price"
+    if model.provider == "replay":
+        reason = "replay: what the recorded answers would cost; nothing was spent"
+    return _as_far_as_known(Reading(value=value, source=source, exact=False, status="derived", reason=reason), totals)
+
+
+def _as_far_as_known(reading: Reading, totals: Totals) -> Reading:
+    """Return a sum, as partial if answers broke off before their usage had been stated to the end."""
+    if not totals.partial_calls:
+        return reading
+    words = f"{totals.partial_calls} of {totals.api_calls} calls broke off and count as far as they had been stated"
+    return in_words(reading, words)
 
 
 def _no_usage(totals: Totals) -> str:

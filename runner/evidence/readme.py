@@ -9,6 +9,7 @@ from runner.evidence.logs import escape
 from runner.evidence.metrics import MetricsReport
 from runner.evidence.readings import UNITS, Number
 from runner.evidence.records import METRIC_NAMES, Outcome, RunRecord, StepRecord
+from runner.plan.models import Run
 
 _DASH = "\N{EN DASH}"
 """A value that was not measured; never 0."""
@@ -39,6 +40,7 @@ def render_readme(record: RunRecord, metrics: MetricsReport) -> str:
         "",
         f"**{verdict}**" + (f" {_DASH} {_text(record.reason)}" if record.reason else ""),
         "",
+        *_open(record.run),
         *_model(record),
         f"- run `{run.id}` of experiment {_text(run.experiment)}, seed {run.seed}",
         f"- digest `{run.digest or 'none'}`",
@@ -55,6 +57,15 @@ def render_readme(record: RunRecord, metrics: MetricsReport) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
+def not_hermetic(run: Run) -> tuple[str, ...]:
+    """Return the note of a run whose steps could reach anything; none if every way out was known."""
+    steps = [step.id for step in run.steps if step.network == "open"]
+    if not steps:
+        return ()
+    unseen = "what was reached there is not recorded, and results may not be had again"
+    return (f"not hermetic: network was open in {', '.join(steps)}; {unseen}",)
+
+
 def _host(record: RunRecord) -> str:
     host = record.host
     engine = f"engine {host.engine_version}, cgroup {host.cgroup}"
@@ -64,11 +75,17 @@ def _host(record: RunRecord) -> str:
 def _model(record: RunRecord) -> list[str]:
     model = record.run.model
     if model is None:
-        return ["- model: none; this framework has no way out of its container"]
+        ways = {step.network for step in record.run.steps}
+        return ["- model: none" + ("; its steps have no way out of their containers" if ways == {"none"} else "")]
     if model.provider == "scripted":
         words = "the answers were prepared, no language model took part: the numbers below say nothing about one"
         return [f"> **SCRIPTED MODEL** ({_text(record.model_label)}): {words}.", ""]
     return [f"- model: **{_text(record.model_label)}**"]
+
+
+def _open(run: Run) -> list[str]:
+    notes = [note.removeprefix("not hermetic: ") for note in not_hermetic(run)]
+    return [line for note in notes for line in (f"> **NOT HERMETIC**: {_text(note)}.", "")]
 
 
 def _steps(record: RunRecord, metrics: MetricsReport) -> list[str]:
@@ -123,6 +140,10 @@ def _places(record: RunRecord) -> list[str]:
     ]
     if record.run.model is not None:
         places.append(("[llm/calls.jsonl](llm/calls.jsonl)", "every model call"))
+    if record.run.packages is not None or any(step.allow for step in record.run.steps):
+        places.append(
+            ("[llm/connections.jsonl](llm/connections.jsonl)", "every other connection that went out, if any")
+        )
     if record.archive:
         digest = f"[sha256]({record.archive}.sha256)"
         places.append((f"[{record.archive}]({record.archive})", f"all of this in one deterministic archive; {digest}"))

@@ -105,7 +105,9 @@ class MetricAbout(RecordModel):
     """What one metric means and how it was come by."""
 
     unit: str = Field(description="seconds, bytes, tokens, calls, USD, steps, attempts or files.")
-    source: str = Field(description="engine, cgroup, shim, stats, gateway, workspace, runner or none.")
+    source: str = Field(
+        description="engine, cgroup, shim, stats, gateway, workspace, runner or none; of a cost the table of prices."
+    )
     exact: bool = Field(description="False for a sample or an estimate.")
     status: Literal["measured", "derived", "partial", "unmeasured"] = Field(description="How complete it is.")
     reason: str = Field("", description="Why it is null, partial or not exact.")
@@ -121,6 +123,9 @@ METRIC_NAMES = (
     "tokens_in",
     "tokens_out",
     "tokens_cached",
+    "tokens_reasoning",
+    "call_seconds",
+    "waiting_seconds",
     "cost_usd",
     "steps_total",
     "steps_passed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 from runner.errors import StorageError
@@ -47,6 +48,20 @@ def set_aside(output: Path, root: Path) -> Path:
     except OSError as error:
         raise storage_error(f"cannot put {root} aside", error) from error
     return kept
+
+
+def earlier(output: Path, directory: str) -> list[Path]:
+    """Return the directories that were put aside for a run, oldest first.
+
+    Args:
+        output: folder of run directories.
+        directory: the run's own below it, `<framework>/<run_id>`.
+    """
+    place = output / SUPERSEDED / directory
+    found = {
+        path: path.name.removeprefix(f"{place.name}.") for path in place.parent.glob(f"{glob.escape(place.name)}.*")
+    }
+    return sorted((path for path, number in found.items() if number.isdecimal()), key=lambda path: int(found[path]))
 
 
 def _claim(shelf: Path, name: str) -> Path:

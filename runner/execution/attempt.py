@@ -195,6 +195,8 @@ def _assess(order: Order, spec: ContainerSpec, ended: _Ended, metered: Metered, 
         overdue=ended.overdue,
         cancelled=order.context.cancellation.cancelled,
         model_error=metered.error,
+        exceeded=metered.exceeded,
+        replay_error=metered.replay_error,
         engine_error=ended.error,
         changed=changed,
         expect_changes=order.step.expect_changes,
@@ -208,7 +210,7 @@ def _assess(order: Order, spec: ContainerSpec, ended: _Ended, metered: Metered, 
         totals=metered.totals,
         tree=tree,
         changed=changed,
-        notes=(*ended.notes, *problems(order.files.outputs)),
+        notes=(*ended.notes, *metered.notes, *problems(order.files.outputs)),
     )
 
 

@@ -97,7 +97,7 @@ def container_spec(
         run: the run.
         step: the step to perform.
         attempt: number of the attempt, from 1.
-        session: open gateway session, for a framework whose network is `gateway`.
+        session: open gateway session, for a step that has a way out through it.
         deadline: seconds after which the shim ends the step.
     """
     name = f"{context.object_name(run)}-s{step.index:02d}-a{attempt:02d}"
@@ -125,6 +125,7 @@ def container_spec(
             LABEL_CGROUP: parent or "",
         },
         cgroup_parent=parent,
+        network="bridge" if step.network == "open" else "none",
     )
 
 
@@ -150,8 +151,9 @@ def _argv(run: Run, step: PlannedStep, deadline: float, *, forward: bool) -> tup
 
 
 def _environment(run: Run, session: Session | None) -> dict[str, str]:
-    model = session.environment(run.model.name) if session is not None and run.model is not None else {}
-    return {**_FIXED_ENVIRONMENT, "PYTHONHASHSEED": str(run.seed), **run.framework.environment, **model}
+    model = run.model.name if run.model is not None else None
+    ways_out = session.environment(model) if session is not None else {}
+    return {**_FIXED_ENVIRONMENT, "PYTHONHASHSEED": str(run.seed), **run.framework.environment, **ways_out}
 
 
 def _resources(limits: Limits) -> Resources:

@@ -25,7 +25,7 @@ class Context:
     engine: Engine
     info: EngineInfo
     gateway: Gateway | None
-    """None if no run of this invocation has a model."""
+    """None if no run of this invocation has a way out."""
     owner: Owner
     output: Path
     """Absolute path of the folder of run directories."""
@@ -35,6 +35,10 @@ class Context:
     """Config digest of an image -> the id this engine knows it by."""
     events: EventSink
     cancellation: Cancellation
+    recordings: Mapping[str, Path] = field(default_factory=dict)
+    """Run directory whose calls are answered again, by digest of the run that replays them."""
+    packages_folder: Path | None = None
+    """Where the experiment's `packages.folder` is."""
     follow: bool = False
     """Whether output lines are sent as events while a step runs."""
     spent: list[str] = field(default_factory=list)

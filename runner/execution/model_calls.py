@@ -6,10 +6,14 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from runner.events import ModelCalled
+from runner.events import ModelCalled, Notice
 from runner.execution.context import Context, now
-from runner.gateway.session import Session, SessionSpec, Totals
+from runner.gateway.session import Metered as MeteredCall
+from runner.gateway.session import MeteredSink, Session, SessionSpec, Totals
 from runner.plan.models import PlannedStep, Run
+
+_WEB = (80, 443)
+"""Ports that a host's name alone allows."""
 
 
 @dataclass(kw_only=True)
@@ -18,6 +22,27 @@ class Metered:
 
     session: Session | None = None
     totals: Totals | None = None
+
+    @property
+    def exceeded(self) -> str:
+        """Return which budget a call was refused for; empty if none was."""
+        return self.totals.exceeded if self.totals is not None else ""
+
+    @property
+    def replay_error(self) -> str:
+        """Return why a replay is none, like a request that was never recorded; empty if it went well."""
+        return self.totals.replay_error if self.totals is not None else ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return a sentence for each host that could not be reached, with what to write to allow it."""
+        denied = self.totals.denied if self.totals is not None else ()
+        return tuple(
+            f"no way to {one.host}:{one.port} ({one.times} times): "
+            f"to allow it write `allow: [{one.host if one.port in _WEB else f'{one.host}:{one.port}'}]` "
+            "in framework.yaml or in the scenario's step"
+            for one in denied
+        )
 
     @property
     def error(self) -> str:
@@ -29,39 +54,56 @@ class Metered:
 
 @contextlib.contextmanager
 def model_session(context: Context, run: Run, step: PlannedStep, attempt: int) -> Iterator[Metered]:
-    """Open a session for one attempt, if its framework has a way out, and meter it until the block ends.
+    """Open a session for one attempt, if its step has a way out, and meter it until the block ends.
 
     Raises:
         GatewayError: if the gateway cannot open a session.
     """
     metered = Metered()
-    if context.gateway is None or run.model is None:
+    if context.gateway is None or step.network == "none":
         yield metered
         return
-    metered.session = context.gateway.open(
-        SessionSpec(
-            run=run.id,
-            framework=run.framework.name,
-            scenario=run.scenario,
-            step=step.id,
-            index=step.index,
-            attempt=attempt,
-            model=run.model,
-            answers=context.answers.get((run.framework.name, run.scenario)),
-            calls_file=context.layout(run).calls,
-        )
-    )
+    metered.session = context.gateway.open(_session_spec(context, run, step, attempt), _teller(context, run, step))
     try:
         yield metered
     finally:
         metered.totals = context.gateway.close(metered.session)
+        for note in metered.notes:
+            context.events(Notice(time=now(), run=run.id, text=note, level="warning"))
+
+
+def _session_spec(context: Context, run: Run, step: PlannedStep, attempt: int) -> SessionSpec:
+    return SessionSpec(
+        run=run.id,
+        framework=run.framework.name,
+        scenario=run.scenario,
+        step=step.id,
+        index=step.index,
+        attempt=attempt,
+        model=run.model,
+        answers=context.answers.get((run.framework.name, run.scenario)),
+        calls_file=context.layout(run).calls,
+        seed=run.seed,
+        budgets=run.budgets,
+        allow=step.allow,
+        packages=run.packages,
+        packages_folder=context.packages_folder,
+        recording=context.recordings.get(run.digest or ""),
+    )
+
+
+def _teller(context: Context, run: Run, step: PlannedStep) -> MeteredSink:
+    def tell(call: MeteredCall) -> None:
         context.events(
             ModelCalled(
                 time=now(),
                 run=run.id,
                 step=step.id,
-                tokens_in=metered.totals.tokens_in,
-                tokens_out=metered.totals.tokens_out,
-                cost_usd=metered.totals.cost_usd,
+                tokens_in=call.tokens_in,
+                tokens_out=call.tokens_out,
+                cost_usd=call.cost_usd,
+                waited_seconds=call.waited_seconds,
             )
         )
+
+    return tell

@@ -24,7 +24,7 @@ from runner.execution.run import seal
 from runner.gateway.calls import Call, read_calls, totals
 from runner.ledger.store import Ledger
 from runner.names import LABEL_CGROUP, LABEL_KIND, LABEL_RUN_DIR, LABEL_STEP
-from runner.plan.resume import FINAL_OUTCOMES
+from runner.plan.resume import is_final
 from runner.spec.models import Limits
 
 _INTERRUPTED = "interrupted: the runner ended before the run did"
@@ -171,7 +171,7 @@ def settle(layout: RunLayout, output: Path, *, fresh: bool) -> RunRecord | None:
         return None
     remove_leftovers(layout.root)
     record = read_record(layout)
-    if record is not None and record.outcome in FINAL_OUTCOMES and not fresh:
+    if record is not None and is_final(record.outcome, record.reason) and not fresh:
         _complete(layout, record)
         return record
     if record is not None and record.outcome is None:

@@ -15,7 +15,7 @@ from runner.evidence.archive import write_archive
 from runner.evidence.atomic import write_json, write_text
 from runner.evidence.layout import RunLayout
 from runner.evidence.metrics import run_metrics, write_metrics
-from runner.evidence.readme import render_readme
+from runner.evidence.readme import not_hermetic, render_readme
 from runner.evidence.records import Outcome, RunRecord, StepRecord
 from runner.evidence.runlog import RunLog
 from runner.evidence.tree import make_collectable, scan
@@ -154,7 +154,7 @@ def _finalise(context: Context, record: RunRecord, story: _Story) -> RunDone:
             "steps": tuple(one.record for one in steps),
             "artifacts": layout.workspace.name,
             "archive": layout.archive(run.archive).name if run.archive != "off" else None,
-            "notes": (*(note for one in steps for note in one.notes), *story.notes),
+            "notes": (*not_hermetic(run), *(note for one in steps for note in one.notes), *story.notes),
         }
     )
     write_metrics(layout.metrics, metrics)

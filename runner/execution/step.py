@@ -12,6 +12,7 @@ from runner.evidence.tree import TreeScan
 from runner.execution.attempt import Attempt, Order, perform_attempt
 from runner.execution.context import Context, now
 from runner.plan.models import PlannedStep, Run
+from runner.spec.model import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ def _done(run: Run, step: PlannedStep, attempts: list[Attempt], seconds: float) 
         outcome=last.record.outcome,
         attempts=tuple((one.record, one.usage, one.report, one.totals) for one in attempts),
         tree=last.tree,
-        model=run.model,
+        model=_model(run, step),
     )
     phases = last.result.phases if last.result is not None else ()
     record = _record(step, last.record.outcome, last.record.reason).model_copy(
@@ -110,7 +111,9 @@ def _done(run: Run, step: PlannedStep, attempts: list[Attempt], seconds: float) 
 
 
 def _unperformed(run: Run, step: PlannedStep, outcome: Outcome, reason: str, before: TreeScan | None) -> StepDone:
-    measured = MeasuredStep(step=step.id, index=step.index, outcome=outcome, attempts=(), tree=before, model=run.model)
+    measured = MeasuredStep(
+        step=step.id, index=step.index, outcome=outcome, attempts=(), tree=before, model=_model(run, step)
+    )
     return StepDone(
         record=_record(step, outcome, reason),
         measured=measured,
@@ -118,6 +121,11 @@ def _unperformed(run: Run, step: PlannedStep, outcome: Outcome, reason: str, bef
         tree=before,
         seconds=0.0,
     )
+
+
+def _model(run: Run, step: PlannedStep) -> Model | None:
+    """Return the model that a step can reach."""
+    return None if step.network == "none" else run.model
 
 
 def _record(step: PlannedStep, outcome: Outcome, reason: str) -> StepRecord:

@@ -33,6 +33,8 @@ class Facts:
     cancelled: bool
     model_error: str
     """Why the model could not answer, if that is the provider's or our doing; empty otherwise."""
+    exceeded: str
+    """Which budget a model call was refused for; empty if none was."""
     engine_error: str
     """What the engine refused, if it did."""
     changed: int | None
@@ -40,6 +42,8 @@ class Facts:
     expect_changes: bool
     message: str
     """What the framework itself reported; may be empty."""
+    replay_error: str = ""
+    """Why a replay is none, like a request that was never recorded; empty if it went well, or nothing is replayed."""
 
     @property
     def timed_out(self) -> bool:
@@ -100,6 +104,15 @@ def _overdue(facts: Facts) -> Verdict | None:
     return None
 
 
+def _over_budget(facts: Facts) -> Verdict | None:
+    return ("exceeded", facts.exceeded) if facts.exceeded else None
+
+
+def _replayed_wrong(facts: Facts) -> Verdict | None:
+    """What follows an answer that was missing is no repetition of anything, however well it ends."""
+    return ("broken", facts.replay_error) if facts.replay_error else None
+
+
 def _killed_whole(facts: Facts) -> Verdict | None:
     if facts.report is None and facts.code == _SIGKILLED:
         return "broken", "the whole container was killed (SIGKILL, and neither for memory nor by us)"
@@ -137,6 +150,8 @@ _RULES: tuple[Callable[[Facts], Verdict | None], ...] = (
     _lost,
     _out_of_memory,
     _overdue,
+    _over_budget,
+    _replayed_wrong,
     _killed_whole,
     _stopped_from_outside,
     _not_startable,

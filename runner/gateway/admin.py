@@ -5,37 +5,74 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections.abc import Callable
+from dataclasses import replace
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from pydantic import TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from runner.errors import RunnerError
-from runner.gateway.session import Session, SessionSpec, Totals
+from runner.errors import ConfigError, RunnerError
+from runner.gateway.session import Listen, Session, SessionSpec, Totals
 from runner.gateway.sessions import Sessions
 
-SOCKET = "admin.sock"
-SPECS = TypeAdapter(SessionSpec)
 SESSIONS = TypeAdapter(Session)
 TOTALS = TypeAdapter(Totals)
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred of unix(7): pid, uid, gid."""
 
 
-def make_admin(sessions: Sessions) -> web.Application:
-    """Return the admin application: POST /sessions opens, DELETE /sessions/ID closes and returns the totals."""
+class Opening(BaseModel):
+    """A session to open."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spec: SessionSpec
+    session: Session | None
+    """The session as a process before this one had it open."""
+    listen: Listen | None
+
+
+def make_admin(sessions: Sessions, tell: Callable[[bytes], None]) -> web.Application:
+    """Return the admin application.
+
+    POST /sessions opens, DELETE /sessions/ID closes and returns the totals.
+
+    Args:
+        sessions: what is steered.
+        tell: tells the runner a line; `closed ID` says that every call of a session has been told before.
+    """
 
     async def open_session(request: web.Request) -> web.Response:
-        spec = SPECS.validate_json(await request.read())
-        return _json(SESSIONS.dump_json(await sessions.open(spec)))
+        opening = Opening.model_validate_json(await request.read())
+        try:
+            session = await sessions.open(opening.spec, opening.session, listen=opening.listen)
+        except OSError as error:
+            if opening.listen is None:
+                raise
+            raise _cannot_listen(opening.listen, error) from error
+        if opening.listen is not None and opening.listen.path is not None:
+            opening.listen.path.chmod(0o600)
+        return _json(SESSIONS.dump_json(replace(session, port=sessions.by_id[session.id].port)))
 
     async def close_session(request: web.Request) -> web.Response:
-        return _json(TOTALS.dump_json(await sessions.close(request.match_info["id"])))
+        identity = request.match_info["id"]
+        totals = await sessions.close(identity)
+        tell(f"closed {identity}\n".encode())
+        return _json(TOTALS.dump_json(totals))
 
     app = web.Application(middlewares=[_owner_only, _errors])
     app.router.add_post("/sessions", open_session)
     app.router.add_delete("/sessions/{id}", close_session)
     return app
+
+
+def _cannot_listen(listen: Listen, error: OSError) -> ConfigError:
+    place = str(listen.path) if listen.path is not None else f"{listen.host}:{listen.port}"
+    return ConfigError(
+        f"cannot listen on {place}: {os.strerror(error.errno) if error.errno else error}",
+        hint="choose another --port, --host or --socket",
+    )
 
 
 def _json(body: bytes) -> web.Response:

@@ -24,7 +24,7 @@ from typing import Literal
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from runner.errors import ConfigError
-from runner.spec.models import Spec
+from runner.spec.base import Spec
 
 
 class ToolCall(Spec):

@@ -1,45 +1,56 @@
-"""Start the gateway process and steer it. Imports neither aiohttp nor the process's modules: they load over there."""
+"""Start the gateway process, steer it, and start it again when it dies. Imports no web server: that loads over there."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import http.client
-import json
 import os
-import select
 import shutil
-import socket
 import subprocess
-import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from runner.errors import ConfigError
-from runner.gateway.calls import read_calls, totals
+from runner.errors import RunnerError
+from runner.gateway.child import START_SECONDS, Child
+from runner.gateway.known import Known, absolute, added, opening, recorded, spent_in
 from runner.gateway.leftovers import hold, remove_leftovers
-from runner.gateway.session import Gateway, GatewayError, Session, SessionSpec, Totals
-from runner.gateway.settings import GatewaySettings
+from runner.gateway.session import (
+    Gateway,
+    GatewayError,
+    Listen,
+    Metered,
+    MeteredSink,
+    Session,
+    SessionSpec,
+    Totals,
+    ignore,
+)
+from runner.gateway.settings import GatewaySettings, Spent
 
-_START_SECONDS = 60.0
 _ANSWER_SECONDS = 30.0
-_END_SECONDS = 10.0
-_LOG_LINES = 5
+_TRIES = 3
+"""How often something is asked of the process, if it dies meanwhile and is started again."""
+_HEARD_SECONDS = 2.0
+_MINUTE = 60.0
 _REMEDY = "type: runner go   again; it continues where this ended"
 
 
 @contextlib.contextmanager
-def start_gateway(settings: GatewaySettings) -> Iterator[Gateway]:
+def start_gateway(settings: GatewaySettings, on_restart: Callable[[str], None] | None = None) -> Iterator[Gateway]:
     """Start a gateway process for as long as the block lasts.
 
     It starts in the background: the first `open` waits until it is ready, and raises GatewayError if it never is.
+
+    Args:
+        settings: what it is started with.
+        on_restart: hears, in another thread, why the process had to be started again.
     """
-    gateway = GatewayProcess(settings)
+    gateway = GatewayProcess(settings, on_restart=on_restart)
     try:
         yield gateway
     finally:
@@ -47,172 +58,237 @@ def start_gateway(settings: GatewaySettings) -> Iterator[Gateway]:
 
 
 class GatewayProcess:
-    """Holds a gateway process, its private folder, and the pipe whose end tells it that we are gone."""
+    """Holds a gateway process, its private folder, and the thread that listens to it and starts it again.
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    Args:
+        settings: what it is started with.
+        restarts: how often it may be started again within a minute before it is given up.
+        on_restart: hears, in another thread, why it had to be.
+    """
+
+    def __init__(
+        self, settings: GatewaySettings, *, restarts: int = 5, on_restart: Callable[[str], None] | None = None
+    ) -> None:
         remove_leftovers(settings.runtime)
+        self._on_restart = on_restart
         self.settings = settings
         self.folder = Path(tempfile.mkdtemp(prefix="cgr-", dir=settings.runtime))
         self.held = hold(self.folder)
-        self._specs: dict[str, SessionSpec] = {}
-        self._lock = threading.Lock()
+        self.deaths: deque[float] = deque(maxlen=restarts + 1)
+        """When it died, of late; from time.monotonic()."""
+        self._open: dict[str, Known] = {}
+        self._closed = Spent()
+        self._changed = threading.Condition()
+        self._generation = 0
+        """Counts the processes; one that is not ready has none of our sessions."""
         self._ready = self._over = False
-        with (self.folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "runner.gateway"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                cwd=self.folder,
-                env=_environment(settings),
-                start_new_session=True,
-                pass_fds=(self.held,),
-            )
-        self._tell(_boot(settings, self.folder))
+        self._failure: GatewayError | None = None
+        self._child = Child(settings, self.folder, self.held, settings.spent)
+        self._thread = threading.Thread(target=self._supervise, name="gateway", daemon=True)
+        self._thread.start()
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """Return the process there is now."""
+        return self._child.process
 
     @property
     def pid(self) -> int:
-        """Return the process's id."""
+        """Return the process's id; another one after it died."""
         return self.process.pid
 
-    def open(self, spec: SessionSpec) -> Session:
-        """Open a session and listen on its socket before returning.
+    def open(self, spec: SessionSpec, on_call: MeteredSink = ignore, *, listen: Listen | None = None) -> Session:
+        """Open a session and listen on its socket, or where `listen` says, before returning.
 
         Raises:
-            GatewayError: if the process does not start, has died or refuses.
+            GatewayError: if the process does not start, has died for good or refuses.
             ConfigError: if the session's scripted answers cannot be used.
         """
-        self._await_ready()
-        answers = spec.answers.absolute() if spec.answers is not None else None
-        spec = dataclasses.replace(spec, answers=answers, calls_file=spec.calls_file.absolute())
-        body = TypeAdapter(SessionSpec).dump_json(spec)
-        session = TypeAdapter(Session).validate_json(self._request("POST", "/sessions", body, _ANSWER_SECONDS))
-        self._specs[session.id] = spec
-        return session
+        spec = absolute(spec)
+        body = opening(spec, listen)
+        for _ in range(_TRIES):
+            generation = self._await_ready()
+            with self._dying(generation):
+                answer = self._child.request("POST", "/sessions", body, _ANSWER_SECONDS)
+                session = TypeAdapter(Session).validate_json(answer)
+                with self._changed:
+                    if generation == self._generation:
+                        self._open[session.id] = Known(spec=spec, session=session, on_call=on_call, listen=listen)
+                        return session
+        raise GatewayError("the gateway dies whenever a session is opened", why=self._child.log_tail(), hint=_REMEDY)
 
     def close(self, session: Session) -> Totals:
         """Stop listening, let calls in flight be metered, and return the session's totals.
 
-        If the process has died, the totals are what it had recorded, with that as the last error.
+        If the process has died for good, the totals are what it had recorded, with that as the last error.
 
         Raises:
             GatewayError: if the session is not open.
         """
-        spec = self._specs.pop(session.id, None)
-        if spec is None:
+        one = self._open.get(session.id)
+        if one is None:
             raise GatewayError(f"the session {session.id} is not open")
-        seconds = 2 * self.settings.drain_seconds + _ANSWER_SECONDS
         try:
-            return TypeAdapter(Totals).validate_json(self._request("DELETE", f"/sessions/{session.id}", b"", seconds))
+            return self._close(one)
         except GatewayError as error:
-            return _recorded(spec, error)
+            return recorded(one.spec, error)
+        finally:
+            one.told.wait(_HEARD_SECONDS if self._ready else 0)
+            with self._changed:
+                self._open.pop(session.id, None)
+                self._closed = added(self._closed, spent_in([one.spec], self.settings.budget))
+
+    def wait(self) -> None:
+        """Wait until the process has died for good.
+
+        Raises:
+            GatewayError: when it has.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._over or self._failure)
+            if self._failure is not None:
+                raise _copy(self._failure)
 
     def shutdown(self) -> None:
         """End the gateway and every session; doing it again does nothing."""
-        with self._lock:
-            if not self._over:
-                self._over = True
-                self._end()
-                os.close(self.held)
-                shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _end(self) -> None:
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        try:
-            self.process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def _tell(self, line: bytes) -> None:
-        if self.process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self.process.stdin.write(line)
-                self.process.stdin.flush()
-
-    def _await_ready(self) -> None:
-        with self._lock:
-            if self._ready:
+        with self._changed:
+            if self._over:
                 return
-            output = self.process.stdout
-            if self._over or output is None:
+            self._over, self._ready = True, False
+            self._changed.notify_all()
+        self._child.end()
+        self._thread.join()
+        for one in self._open.values():
+            with contextlib.suppress(OSError):
+                one.recover(self.folder)
+        self._open.clear()
+        os.close(self.held)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _close(self, one: Known) -> Totals:
+        seconds = 2 * self.settings.drain_seconds + _ANSWER_SECONDS
+        for _ in range(_TRIES):
+            generation = self._await_ready()
+            with self._dying(generation):
+                return TypeAdapter(Totals).validate_json(
+                    self._child.request("DELETE", f"/sessions/{one.session.id}", b"", seconds)
+                )
+        raise GatewayError("the gateway dies whenever a session is closed", why=self._child.log_tail(), hint=_REMEDY)
+
+    def _await_ready(self) -> int:
+        """Wait until a process serves our sessions, and return its generation."""
+        with self._changed:
+            done = self._changed.wait_for(lambda: self._ready or self._over or self._failure, 2 * START_SECONDS)
+            if self._over:
                 raise GatewayError("the gateway has been shut down")
-            heard = select.select([output], [], [], _START_SECONDS)[0]
-            if not heard or output.readline() != b"ready\n":
-                raise GatewayError("the gateway did not start", why=self._log_tail(), hint=_REMEDY)
-            self._ready = True
+            if self._failure is not None:
+                raise _copy(self._failure)
+            if not done:
+                raise GatewayError("the gateway does not start again", why=self._child.log_tail(), hint=_REMEDY)
+            return self._generation
 
-    def _request(self, method: str, path: str, body: bytes, seconds: float) -> bytes:
-        connection = http.client.HTTPConnection("gateway")
+    @contextlib.contextmanager
+    def _dying(self, generation: int) -> Iterator[None]:
+        """Pass over that the process died within the block; anything else that fails is an error."""
         try:
-            connection.sock = socket.socket(socket.AF_UNIX)
-            connection.sock.settimeout(seconds)
-            connection.sock.connect(os.fspath(self.folder / "admin.sock"))
-            connection.request(method, path, body=body)
-            response = connection.getresponse()
-            content = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise GatewayError(f"the gateway does not answer: {error}", why=self._log_tail(), hint=_REMEDY) from error
-        finally:
-            connection.close()
-        if response.status != http.client.OK:
-            raise _error(response.status, content)
-        return content
+            yield
+        except OSError as error:
+            with self._changed:
+                dead = self._changed.wait_for(lambda: self._generation != generation or self._over, _HEARD_SECONDS)
+            if not dead:
+                why = self._child.log_tail()
+                raise GatewayError(f"the gateway does not answer: {error}", why=why, hint=_REMEDY) from error
 
-    def _log_tail(self) -> str:
-        """Return what the process said last, as evidence."""
+    def _supervise(self) -> None:
+        """Listen to the process until it dies, then start another, for as long as we are not shut down."""
+        while True:
+            child = self._child
+            started = child.await_ready()
+            if started and self._reopen(child):
+                with self._changed:
+                    self._ready = True
+                    self._changed.notify_all()
+                for line in child.lines():
+                    self._hear(line)
+            child.hang_up()
+            with self._changed:
+                self._ready = False
+                self._generation += 1
+                self._changed.notify_all()
+                if self._over:
+                    return
+            last_words = self._bury(child)
+            if not self._again(child, started=started):
+                return
+            if self._on_restart is not None:
+                self._on_restart(f"the model gateway ended and was started again: {last_words}")
+
+    def _bury(self, child: Child) -> str:
+        """Give calls that were under way their line, before another process counts calls; return the last words."""
+        child.process.kill()
+        child.end()
+        last_words = child.log_tail()
+        self.deaths.append(time.monotonic())
+        for one in list(self._open.values()):
+            with contextlib.suppress(OSError):
+                one.recover(self.folder)
+        return last_words
+
+    def _again(self, child: Child, *, started: bool) -> bool:
+        """Start another process, unless too many have died or none ever started; tell whether it was."""
+        with self._changed:
+            if self._over:
+                return False
+            what = ""
+            if not started and self._generation == 1:
+                what = "the gateway did not start"
+            elif len(self.deaths) == self.deaths.maxlen and self.deaths[-1] - self.deaths[0] < _MINUTE:
+                what = f"the gateway died {len(self.deaths)} times within a minute"
+            try:
+                self._child = child if what else Child(self.settings, self.folder, self.held, self._spent())
+            except OSError as error:
+                what = f"the gateway cannot be started again: {error}"
+            if what:
+                self._failure = GatewayError(what, why=child.log_tail(), hint=_REMEDY)
+                self._changed.notify_all()
+            return not what
+
+    def _reopen(self, child: Child) -> bool:
+        """Open every session again in a new process; False if it died meanwhile."""
+        for one in list(self._open.values()):
+            body = opening(one.spec, one.listen, one.session)
+            try:
+                child.request("POST", "/sessions", body, _ANSWER_SECONDS)
+            except OSError:
+                return False
+            except RunnerError:
+                # Whoever closes it hears that there is no such session; its calls are in the calls file.
+                continue
+        return True
+
+    def _hear(self, line: bytes) -> None:
+        """Hand on a call that has been recorded, or note that a session's last one was."""
+        word, _, identity = line.strip().partition(b" ")
+        if word == b"closed":
+            one = self._open.get(identity.decode("ascii", "replace"))
+            if one is not None:
+                one.told.set()
+            return
         try:
-            lines = (self.folder / "log").read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
-        except OSError:
-            lines = []
-        code = self.process.poll()
-        return "\n".join([f"exit code {code}" if code is not None else "it is still there", *lines])
+            call = TypeAdapter(Metered).validate_json(line)
+        except ValidationError:
+            # A line that was cut short by the process's death; the calls file has the call.
+            return
+        one = self._open.get(call.session)
+        if one is not None:
+            one.on_call(call)
+
+    def _spent(self) -> Spent:
+        """Return what the experiment has used up: before us, in closed sessions, and in open ones."""
+        still_open = spent_in([one.spec for one in list(self._open.values())], self.settings.budget)
+        return added(self.settings.spent, self._closed, still_open)
 
 
-def _environment(settings: GatewaySettings) -> dict[str, str]:
-    """Return the process's environment: ours to import from, and no netrc, whose passwords would replace the key."""
-    here = os.fspath(Path(__file__).parents[2])
-    return {**settings.environment, "PYTHONPATH": here, "PYTHONDONTWRITEBYTECODE": "1", "NETRC": os.devnull}
-
-
-def _boot(settings: GatewaySettings, folder: Path) -> bytes:
-    line = {
-        "folder": os.fspath(folder),
-        "key": settings.key.get_secret_value() if settings.key is not None else None,
-        "base_url": settings.base_url,
-        "drain_seconds": settings.drain_seconds,
-        "read_timeout": settings.read_timeout,
-    }
-    return json.dumps(line).encode() + b"\n"
-
-
-def _error(status: int, content: bytes) -> GatewayError | ConfigError:
-    try:
-        error: dict[str, Any] = json.loads(content)
-    except ValueError:
-        error = {"what": f"the gateway answered {status}"}
-    kind = ConfigError if error.pop("kind", "") in {"ConfigError", "SpecError"} else GatewayError
-    return kind(error.pop("what"), **error)
-
-
-def _recorded(spec: SessionSpec, error: GatewayError) -> Totals:
-    mine = [
-        call
-        for call in read_calls(spec.calls_file).calls
-        if (call.step, call.attempt, call.run) == (spec.step, spec.attempt, spec.run)
-    ]
-    found = totals(mine)
-    return Totals(
-        api_calls=found.api_calls,
-        tokens_in=None,
-        tokens_out=None,
-        tokens_cached=None,
-        cost_usd=None,
-        failed_calls=found.failed_calls,
-        unmetered_calls=found.unmetered_calls + 1,
-        last_error=error.what,
-        last_error_fault="runner",
-    )
+def _copy(error: GatewayError) -> GatewayError:
+    """Return the same error for another thread to raise: each gets a traceback of its own."""
+    return GatewayError(error.what, why=error.why, hint=error.hint)

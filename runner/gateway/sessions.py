@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import os
 import secrets
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -14,17 +18,28 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from runner.errors import ConfigError
-from runner.gateway.answers import load_answers, require_steps
-from runner.gateway.calls import totals
-from runner.gateway.providers.openai import OpenAIProvider
-from runner.gateway.providers.protocol import Provider
-from runner.gateway.providers.scripted import Script, ScriptedProvider
-from runner.gateway.server import Served, make_app
-from runner.gateway.session import Session, SessionSpec, Totals
+from runner.gateway.bodies import FOLDER, Bodies
+from runner.gateway.budgets import Purse, Purses, spent_by
+from runner.gateway.calls import Call, read_calls, totals
+from runner.gateway.egress.egress import Egress
+from runner.gateway.egress.index_settings import IndexSettings
+from runner.gateway.egress.switch import Switchboard, make_protocol_factory
+from runner.gateway.pending import SUFFIX, Pending, belongs
+from runner.gateway.prices import Prices, load_prices
+from runner.gateway.providers import make_provider
+from runner.gateway.served import WRITE_SECONDS, Served, answered
+from runner.gateway.server import make_app
+from runner.gateway.session import Listen, MeteredSink, Session, SessionSpec, Totals, ignore
+from runner.gateway.settings import Spent
+from runner.gateway.traffic import Lane
+from runner.gateway.unread import record_malformed, record_unread
 from runner.names import GATEWAY_SOCKET
+from runner.spec.model import Budget, Traffic
 
 _BACKLOG = 512
 _LONGEST_HEADERS = 64 * 1024
+_IDLE_SECONDS = 600.0
+_OURS = ("scripted", "replay")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,42 +47,68 @@ class _Open:
     session: Session
     served: Served
     runner: web.AppRunner
+    server: asyncio.Server
+    switchboard: Switchboard
+    egress: Egress | None
+    run_purse: Purse
+    port: int | None
+    socket: Path | None
 
 
 @dataclass(kw_only=True)
 class Sessions:
-    """Holds the open sessions of one gateway process."""
+    """Holds the open sessions of one gateway process, and what they share."""
 
     folder: Path
     http: aiohttp.ClientSession
     key: SecretStr | None
     base_url: str
     drain_seconds: float
+    traffic: Traffic = field(default_factory=Traffic)
+    prices: Path | None = None
+    budget: Budget = field(default_factory=Budget)
+    spent: Spent = field(default_factory=Spent)
+    on_call: MeteredSink = ignore
+    index: IndexSettings | None = None
     by_id: dict[str, _Open] = field(default_factory=dict)
+    _lane: Lane = field(init=False)
+    _purse: Purse = field(init=False)
+    _prices: Prices | None = field(init=False, default=None)
 
-    async def open(self, spec: SessionSpec) -> Session:
+    def __post_init__(self) -> None:
+        self._lane = Lane(self.traffic)
+        self._purse = Purse("budgets.experiment", self.budget, self.spent)
+
+    async def open(self, spec: SessionSpec, again: Session | None = None, *, listen: Listen | None = None) -> Session:
         """Make a session and listen on its socket.
 
+        Args:
+            spec: what it is for.
+            again: the session as another process had it open: it gets the same id, token and folder, and goes on
+                where its calls file ends.
+            listen: where to listen instead of in its folder, for clients that are no containers.
+
         Raises:
-            ConfigError: if its answers cannot be used.
+            ConfigError: if its answers, its recording or the table of prices cannot be used.
             OSError: if the socket cannot be made.
         """
-        served = Served(spec=spec, token=f"run-{secrets.token_urlsafe(24)}", provider=self._provider(spec))
+        token = (listen.token if listen is not None else None) or f"run-{secrets.token_urlsafe(24)}"
         identity = secrets.token_hex(4)
-        directory = self.folder / identity
-        directory.mkdir(mode=0o700)
-        # Frameworks send long headers; shutdown_timeout 0, as _drain has waited already.
-        runner = web.AppRunner(
-            make_app(served),
-            access_log=None,
-            max_field_size=_LONGEST_HEADERS,
-            max_line_size=_LONGEST_HEADERS,
-            shutdown_timeout=0,
+        session = again or Session(
+            id=identity,
+            token=token,
+            directory=self.folder / identity,
+            proxy=bool(spec.allow),
+            packages=spec.packages is not None,
         )
-        await runner.setup()
-        await web.UnixSite(runner, os.fspath(directory / GATEWAY_SOCKET), backlog=_BACKLOG).start()
-        session = Session(id=identity, token=served.token, directory=directory)
-        self.by_id[identity] = _Open(session=session, served=served, runner=runner)
+        session.directory.mkdir(mode=0o700, exist_ok=again is not None)
+        try:
+            one = await self._serve(spec, session, listen)
+        except (ConfigError, OSError):
+            if again is None:
+                self._remove(session)
+            raise
+        self.by_id[session.id] = one
         return session
 
     async def close(self, identity: str, drain_seconds: float | None = None) -> Totals:
@@ -77,32 +118,125 @@ class Sessions:
             KeyError: if there is no such session (any more).
         """
         one = self.by_id.pop(identity)
-        for site in list(one.runner.sites):
-            await site.stop()
+        one.server.close()
+        one.switchboard.close()
         await _drain(one.served, self.drain_seconds if drain_seconds is None else drain_seconds)
+        if one.egress is not None:
+            await one.egress.close()
         await one.runner.cleanup()
-        shutil.rmtree(one.session.directory, ignore_errors=True)
-        return totals(one.served.calls)
+        if one.socket is not None:
+            one.socket.unlink(missing_ok=True)
+        self._remove(one.session)
+        denied = one.egress.denied if one.egress is not None else ()
+        return dataclasses.replace(totals(one.served.calls), denied=denied)
 
-    def _provider(self, spec: SessionSpec) -> Provider:
-        model = spec.model
-        match model.provider:
-            case "openai":
-                url = (model.base_url or self.base_url).rstrip("/")
-                return OpenAIProvider(http=self.http, base_url=url, key=self.key, model=model.name)
-            case "scripted":
-                return ScriptedProvider(script=_script(spec))
-
-
-def _script(spec: SessionSpec) -> Script:
-    if spec.answers is None:
-        raise ConfigError(
-            f"no scripted answers for {spec.framework} on {spec.scenario}",
-            hint=f"write images/{spec.framework}/answers/{spec.scenario}.yaml, or choose a real model with --model",
+    async def _serve(self, spec: SessionSpec, session: Session, listen: Listen | None) -> _Open:
+        pending = Pending(self.folder / f"{session.id}{SUFFIX}")
+        calls = await asyncio.to_thread(_known_calls, pending, spec)
+        provider = await asyncio.to_thread(
+            make_provider, spec, token=session.token, http=self.http, base_url=self.base_url, key=self.key
         )
-    answers = load_answers(spec.answers)
-    require_steps(answers, spec.answers, [spec.step])
-    return Script(file=spec.answers, step=spec.step, answers=answers.steps[spec.step])
+        mine = [call for call in calls if belongs(call, spec)]
+        run_purse = self._run_purse(spec, calls)
+        ours = provider is None or provider.name in _OURS
+        served = Served(
+            id=session.id,
+            spec=spec,
+            token=session.token,
+            provider=provider,
+            lane=Lane(Traffic()) if ours else self._lane,
+            purses=Purses([Purse("budgets.step", spec.budgets.step, spent_by(mine)), run_purse, self._purse]),
+            prices=await asyncio.to_thread(self._price_table),
+            bodies=self._bodies(spec, session),
+            pending=pending,
+            key=self.key,
+            on_call=self.on_call,
+            write_seconds=self.http.timeout.sock_read or WRITE_SECONDS,
+            calls=mine,
+            requests=max((call.n for call in mine), default=0),
+            turns=sum(answered(call) for call in mine),
+        )
+        egress = self._egress(spec, session)
+        return await _listen(served, session, egress, run_purse, listen)
+
+    def _egress(self, spec: SessionSpec, session: Session) -> Egress | None:
+        if not spec.allow and spec.packages is None:
+            return None
+        return Egress(spec, session.token, http=self.http, index=self.index)
+
+    def _run_purse(self, spec: SessionSpec, calls: Sequence[Call]) -> Purse:
+        """Return the purse of the run, which all its open sessions share."""
+        for one in self.by_id.values():
+            if one.served.spec.calls_file == spec.calls_file and one.served.spec.run == spec.run:
+                return one.run_purse
+        return Purse("budgets.run", spec.budgets.run, spent_by(call for call in calls if call.run == spec.run))
+
+    def _bodies(self, spec: SessionSpec, session: Session) -> Bodies:
+        mode, patterns = (spec.model.bodies, spec.model.redact) if spec.model is not None else ("off", ())
+        known = [session.token, *([self.key.get_secret_value()] if self.key is not None else [])]
+        return Bodies(spec.calls_file.parent / FOLDER, mode, patterns, known)
+
+    def _price_table(self) -> Prices:
+        if self._prices is None:
+            self._prices = load_prices(self.prices)
+        return self._prices
+
+    def _remove(self, session: Session) -> None:
+        shutil.rmtree(session.directory, ignore_errors=True)
+        shutil.rmtree(self.folder / f"{session.id}{SUFFIX}", ignore_errors=True)
+
+
+def _known_calls(pending: Pending, spec: SessionSpec) -> tuple[Call, ...]:
+    """Return the calls of the run so far, with those that a process before this one left unfinished."""
+    pending.remember(spec)
+    pending.recover(spec, spec.calls_file)
+    return read_calls(spec.calls_file).calls
+
+
+async def _listen(
+    served: Served, session: Session, egress: Egress | None, run_purse: Purse, listen: Listen | None
+) -> _Open:
+    # Frameworks send long headers; shutdown_timeout 0, as _drain has waited already.
+    runner = web.AppRunner(
+        make_app(served, egress.routes() if egress is not None else ()),
+        access_log=None,
+        keepalive_timeout=_IDLE_SECONDS,
+        max_field_size=_LONGEST_HEADERS,
+        max_line_size=_LONGEST_HEADERS,
+        shutdown_timeout=0,
+    )
+    await runner.setup()
+    if runner.server is None:
+        raise OSError("the web server was not set up")
+    record_malformed(runner.server, served)
+    factory = make_protocol_factory(runner.server, egress, on_refused=partial(record_unread, served))
+    loop = asyncio.get_running_loop()
+    socket, port = None, None
+    try:
+        if listen is not None and listen.path is None:
+            server = await loop.create_server(factory, listen.host, listen.port, backlog=_BACKLOG)
+            port = server.sockets[0].getsockname()[1]
+        else:
+            socket = listen.path if listen is not None else None
+            place = socket or session.directory / GATEWAY_SOCKET
+            if socket is None:
+                with contextlib.suppress(FileNotFoundError):
+                    place.unlink()
+            server = await loop.create_unix_server(factory, os.fspath(place), backlog=_BACKLOG)
+    except OSError:
+        await runner.cleanup()
+        raise
+    return _Open(
+        session=session,
+        served=served,
+        runner=runner,
+        server=server,
+        switchboard=factory,
+        egress=egress,
+        run_purse=run_purse,
+        port=port,
+        socket=socket,
+    )
 
 
 async def _drain(served: Served, seconds: float) -> None:
@@ -113,4 +247,4 @@ async def _drain(served: Served, seconds: float) -> None:
     for task in late:
         task.cancel()
     if late:
-        await asyncio.wait(late, timeout=seconds)
+        await asyncio.wait(late, timeout=max(seconds, 1.0))

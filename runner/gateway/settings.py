@@ -11,16 +11,36 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from runner.errors import ConfigError
-from runner.spec.models import Model
+from runner.gateway.egress.index_settings import IndexSettings
+from runner.spec.model import Budget, Model, Traffic
 
-OPENAI_BASE_URL = "https://api.openai.com/v1"
+_ENDPOINTS = {
+    "openai": ("OPENAI_BASE_URL", "https://api.openai.com/v1"),
+    "anthropic": ("ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
+    "azure": ("AZURE_OPENAI_ENDPOINT", ""),
+}
+"""Variable with the provider's endpoint, and the public one. OpenAI's ends in its version, the others' do not."""
+_KEYS = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY", "azure": "AZURE_OPENAI_API_KEY"}
+"""Variable with the provider's key."""
 _PASSED_ON = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "LANG", "LC_ALL", "TZ", "TMPDIR", "PATH"),
 )
+_PRICES = "config/prices.yaml"
 _CA_FILES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _LONGEST_FOLDER = 64
 """Bytes: with the names below it a socket's path stays under the 108 bytes of sockaddr_un, see unix(7)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What has been used up of a budget."""
+
+    tokens: int = 0
+    calls: int = 0
+    dollars: float = 0.0
+    call_time: float = 0.0
+    """Seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +49,16 @@ class GatewaySettings:
 
     key: SecretStr | None
     base_url: str
-    """Endpoint for models that name none."""
+    """Endpoint of the provider; empty for one that has none."""
+    traffic: Traffic = field(default_factory=Traffic)
+    prices: Path | None = None
+    """Table of prices; None: nothing has a price."""
+    budget: Budget = field(default_factory=Budget)
+    """For all sessions together: the experiment's."""
+    spent: Spent = field(default_factory=Spent)
+    """What the experiment had used up before."""
+    index: IndexSettings | None = None
+    """Where packages come from that steps may install; None: no step may, or from a folder."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment of the process: proxies and certificates, nothing else of the caller's."""
     runtime: Path
@@ -40,30 +69,69 @@ class GatewaySettings:
     """Seconds a provider may be silent in the middle of an answer."""
 
 
-def gateway_settings(model: Model, environment: Mapping[str, str], *, project: Path = Path()) -> GatewaySettings:
+def gateway_settings(
+    model: Model | None,
+    environment: Mapping[str, str],
+    *,
+    project: Path = Path(),
+    budget: Budget | None = None,
+) -> GatewaySettings:
     """Return the settings for an experiment's model.
 
     Args:
-        model: the experiment's model.
+        model: the experiment's model; None for one whose steps have only other ways out.
         environment: the caller's environment.
-        project: folder that a relative `key_file` is looked up in.
+        project: folder that a relative `key_file` is looked up in, and the table of prices.
+        budget: what all sessions together may use up.
 
     Raises:
-        ConfigError: if the key is missing or its file is open to others.
+        ConfigError: if the key is missing or its file is open to others, or the table of prices is not there.
     """
     certificates = next((environment[name] for name in _CA_FILES if environment.get(name)), None)
     passed_on = {name: environment[name] for name in _PASSED_ON if environment.get(name)}
     return GatewaySettings(
-        key=resolve_key(model, environment, project=project),
-        base_url=resolve_base_url(model, environment),
+        key=resolve_key(model, environment, project=project) if model is not None else None,
+        base_url=resolve_base_url(model, environment) if model is not None else "",
+        traffic=model.traffic if model is not None else Traffic(),
+        prices=find_prices(model, project) if model is not None else None,
+        budget=budget or Budget(),
         environment=passed_on | ({"SSL_CERT_FILE": certificates} if certificates else {}),
         runtime=runtime_folder(environment),
     )
 
 
+def find_prices(model: Model, project: Path) -> Path | None:
+    """Return the table of prices: the model's own, else the project's, if there is one.
+
+    Raises:
+        ConfigError: if the model names one that is not there.
+    """
+    path = (project / (model.prices or _PRICES)).absolute()
+    if path.is_file():
+        return path
+    if model.prices is None:
+        return None
+    raise ConfigError(
+        f"model.prices: there is no file {path}", hint=f"name a table of prices like {_PRICES}, or leave it out"
+    )
+
+
 def resolve_base_url(model: Model, environment: Mapping[str, str]) -> str:
-    """Return the provider's endpoint: the model's own, else OPENAI_BASE_URL, else the provider's public one."""
-    return (model.base_url or environment.get("OPENAI_BASE_URL") or OPENAI_BASE_URL).rstrip("/")
+    """Return the provider's endpoint: the model's own, else that of the environment, else the provider's public one.
+
+    Raises:
+        ConfigError: if the provider has no public one, and none is named.
+    """
+    if model.provider not in _ENDPOINTS:
+        return ""
+    variable, public = _ENDPOINTS[model.provider]
+    found = (model.base_url or environment.get(variable) or public).rstrip("/")
+    if not found:
+        raise ConfigError(
+            f"no endpoint for {model.provider}/{model.name}: {variable} is not set",
+            hint=f"type: export {variable}=https://...   or write model.base_url",
+        )
+    return found
 
 
 def resolve_key(model: Model, environment: Mapping[str, str], *, project: Path = Path()) -> SecretStr | None:
@@ -77,15 +145,16 @@ def resolve_key(model: Model, environment: Mapping[str, str], *, project: Path =
     Raises:
         ConfigError: if there is none, or if its file can be read by others.
     """
-    if model.provider == "scripted":
+    if model.provider not in _KEYS:
         return None
     if model.key_file is not None:
         return _read_key(project / Path(model.key_file).expanduser())
-    key = environment.get(model.key_env, "").strip()
+    variable = model.key_env or _KEYS[model.provider]
+    key = environment.get(variable, "").strip()
     if not key:
         raise ConfigError(
-            f"no key for {model.provider}/{model.name}: {model.key_env} is not set",
-            hint=f"type: export {model.key_env}=...   or name a file in model.key_file; "
+            f"no key for {model.provider}/{model.name}: {variable} is not set",
+            hint=f"type: export {variable}=...   or name a file in model.key_file; "
             "for an endpoint that wants no key any word will do",
         )
     return SecretStr(key)

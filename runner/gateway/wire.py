@@ -1,70 +1,61 @@
-"""Objects of the OpenAI API as the gateway itself writes them: errors, completions, chunks, the list of models."""
+"""Errors as the gateway itself writes them, in the shapes of the two families of APIs, which SDKs turn into exceptions.
+
+Sources: the error objects of the OpenAI API reference, and the errors of Anthropic's Messages API, whose types follow
+from the status.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from runner.gateway.jsontext import encode
+from runner.gateway.providers.protocol import Refused
+from runner.gateway.sse import make_event
 
-def encode(content: object) -> bytes:
-    """Write JSON as UTF-8, without spaces, keys in the order given."""
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
-
-
-def error_body(message: str, kind: str, code: str | None) -> Mapping[str, Any]:
-    """Return an error in the provider's shape, which SDKs turn into their own exceptions."""
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
-
-
-def models_body(names: Sequence[str]) -> Mapping[str, Any]:
-    """Return the list of models."""
-    return {
-        "object": "list",
-        "data": [{"id": name, "object": "model", "created": 0, "owned_by": "runner"} for name in names],
-    }
+_ANTHROPIC_KINDS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    529: "overloaded_error",
+}
 
 
-def completion(
-    identity: str, model: str, message: Mapping[str, Any], finish_reason: str, usage: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """Return a whole chat completion with one choice; `created` is fixed so that equal runs have equal bytes."""
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
-    return {
-        "id": identity,
-        "object": "chat.completion",
-        "created": 0,
-        "model": model,
-        "choices": [choice],
-        "usage": usage,
-    }
+def openai_error(refused: Refused) -> Mapping[str, Any]:
+    """Return an error object of the OpenAI API."""
+    return {"error": {"message": refused.message, "type": refused.kind, "param": None, "code": refused.code}}
 
 
-def chunks(
-    identity: str, model: str, message: Mapping[str, Any], finish_reason: str, usage: Mapping[str, Any]
-) -> Iterator[Mapping[str, Any]]:
-    """Yield the chunks of the same completion as a stream has them, the chunk with its usage last."""
-    head = {"id": identity, "object": "chat.completion.chunk", "created": 0, "model": model}
-
-    def chunk(delta: Mapping[str, Any], reason: str | None = None) -> Mapping[str, Any]:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-        return {**head, "choices": [choice], "usage": None}
-
-    yield chunk({"role": "assistant", "content": "" if message["content"] is not None else None})
-    for piece in _pieces(message["content"] or ""):
-        yield chunk({"content": piece})
-    for index, call in enumerate(message.get("tool_calls", ())):
-        function = call["function"]
-        opening = {**call, "index": index, "function": {"name": function["name"], "arguments": ""}}
-        yield chunk({"tool_calls": [opening]})
-        for piece in _pieces(function["arguments"]):
-            yield chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
-    yield chunk({}, finish_reason)
-    yield {**head, "choices": [], "usage": usage}
+def anthropic_error(refused: Refused) -> Mapping[str, Any]:
+    """Return an error object of the Anthropic API."""
+    kind = _ANTHROPIC_KINDS.get(refused.status, "api_error")
+    return {"type": "error", "error": {"type": kind, "message": refused.message}}
 
 
-def _pieces(text: str, least: int = 3) -> Iterator[str]:
-    """Cut a text into several pieces, whatever its length, but not into more than about 64."""
-    size = max(1, len(text) // 64, min(32, len(text) // least))
-    for start in range(0, len(text), size):
-        yield text[start : start + size]
+def openai_body(refused: Refused) -> bytes:
+    """Return the body of an error reply of the OpenAI API."""
+    return encode(openai_error(refused))
+
+
+def anthropic_body(refused: Refused) -> bytes:
+    """Return the body of an error reply of the Anthropic API."""
+    return encode(anthropic_error(refused))
+
+
+def openai_broken(refused: Refused) -> bytes:
+    """Return the event that tells a client of the OpenAI API that its stream broke off."""
+    return make_event(openai_body(refused))
+
+
+def responses_broken(refused: Refused) -> bytes:
+    """Return the same for a stream of the Responses API: its own `error` event, with the object SDKs look for too."""
+    own = {"type": "error", "code": refused.code, "message": refused.message, "param": None, "sequence_number": 0}
+    return make_event(encode({**own, **openai_error(refused)}), "error")
+
+
+def anthropic_broken(refused: Refused) -> bytes:
+    """Return the event that tells a client of the Anthropic API that its stream broke off."""
+    return make_event(anthropic_body(refused), "error")

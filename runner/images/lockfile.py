@@ -15,8 +15,8 @@ from pydantic import Field
 from runner.errors import ConfigError
 from runner.images.cas import write_atomic
 from runner.images.models import Recipe
+from runner.spec.base import Spec
 from runner.spec.complaints import nearest
-from runner.spec.models import Spec
 from runner.spec.validate import validate
 from runner.spec.yaml import load_yaml
 

@@ -13,7 +13,8 @@ from pydantic import Field
 from runner.engine.protocol import Engine
 from runner.events import EventSink, Notice
 from runner.names import PROJECT
-from runner.spec.models import Framework, Spec
+from runner.spec.base import Spec
+from runner.spec.models import Framework
 
 SCHEMA = 2
 """Raised when the way images are made changes, so that every tag changes with it."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from runner.engine import owner
 from runner.engine.protocol import ContainerSpec, Mount, Resources
 from runner.errors import ImageError
+from runner.gateway.egress.index_settings import pip_config
 from runner.images.models import ImageContext
 from runner.names import LABEL_KIND, PROJECT
 
@@ -50,7 +48,7 @@ def pip_settings(environment: Mapping[str, str]) -> Settings:
     `pip config list` is asked, so that every place pip looks at counts. Folders that stand in for an index are mounted
     at the place they have here.
     """
-    env = {f"PIP_{name}": value for name, value in _pip_config(environment).items() if name in _PIP_SETTINGS}
+    env = {f"PIP_{name}": value for name, value in pip_config(environment).items() if name in _PIP_SETTINGS}
     for name in (*_CERTIFICATES, *(f"PIP_{setting}" for setting in _PIP_SETTINGS)):
         if value := environment.get(name):
             env[name] = value
@@ -61,25 +59,6 @@ def pip_settings(environment: Mapping[str, str]) -> Settings:
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
         paths += _local_folders(env.get(name, ""), parents=name != "PIP_FIND_LINKS")
     return Settings(env=env, mounts=_read_only(paths))
-
-
-def _pip_config(environment: Mapping[str, str]) -> dict[str, str]:
-    """Read `pip config list`: lines `section.key='value'`, later ones stronger; empty if there is no pip here."""
-    result = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env=dict(environment),
-    )
-    found = {}
-    for line in result.stdout.splitlines():
-        key, separator, value = line.partition("=")
-        section, _, name = key.rpartition(".")
-        if separator and section in {"global", "install", "download"}:
-            found[name.upper().replace("-", "_")] = " ".join(str(ast.literal_eval(value)).split())
-    return found
 
 
 def _local_folders(value: str, *, parents: bool) -> list[Path]:

@@ -38,6 +38,8 @@ def _changes(old: Run, new: Run) -> Iterator[str]:
         yield f"model changed from {_model(old)} to {_model(new)}"
     elif old.answers_sha256 != new.answers_sha256:
         yield "scripted answers changed"
+    elif old.recording_sha256 != new.recording_sha256:
+        yield "the recorded calls changed"
     if old.run_timeout != new.run_timeout:
         yield f"run_timeout changed from {show_seconds(old.run_timeout)} to {show_seconds(new.run_timeout)}"
     for name in ("platform", "seed"):

@@ -7,6 +7,7 @@ A run's digest is made in two stages, so that the many repetitions of a cell sha
 
     cell digest = sha256(canonical(cell_identity(...)))
     run digest  = sha256(canonical({"cell": cell digest, "repetition": n, "seed": s, "version": 1}))
+                  (and "recording": digest of the calls, for a run that replays some)
 
 Both are lower-case hexadecimal digits.
 """
@@ -18,7 +19,9 @@ import json
 from collections.abc import Sequence
 
 from runner.plan.models import PlannedStep, Run
-from runner.spec.models import Framework, Model
+from runner.spec.egress import Packages
+from runner.spec.model import Budgets, Model
+from runner.spec.models import Framework
 
 _VERSION = 1
 """Goes up when the meaning of a digest changes; every run is then a new one."""
@@ -61,6 +64,9 @@ def cell_identity(
     answers_sha256: str | None,
     platform: str,
     run_timeout: float,
+    budgets: Budgets,
+    packages: Packages | None,
+    packages_sha256: str | None,
 ) -> dict[str, object]:
     """Return everything that can change the result of any repetition, as plain values.
 
@@ -69,14 +75,25 @@ def cell_identity(
     """
     return {
         "answers": answers_sha256,
+        "budgets": budgets.model_dump(mode="json", exclude={"experiment"}),
         "framework": framework.model_dump(mode="json", exclude=set(_NOT_IDENTITY)),
         "image": image_id,
         "model": model_identity(model),
+        "packages": _packages_identity(packages, packages_sha256),
         "platform": platform,
         "run_timeout": run_timeout,
         "scenario": scenario,
         "steps": [_step_identity(step) for step in steps],
     }
+
+
+def _packages_identity(packages: Packages | None, sha256_of_folder: str | None) -> dict[str, object] | None:
+    """Return what of packages can change a result: a folder is what is in it, wherever it lies."""
+    if packages is None:
+        return None
+    if sha256_of_folder is not None:
+        return {"folder_sha256": sha256_of_folder}
+    return packages.model_dump(mode="json")
 
 
 def model_identity(model: Model | None) -> dict[str, object] | None:
@@ -86,8 +103,10 @@ def model_identity(model: Model | None) -> dict[str, object] | None:
     """
     if model is None:
         return None
-    endpoint = model.base_url.rstrip("/") if model.base_url and model.provider != "scripted" else None
-    return {"provider": model.provider, "name": model.name, "base_url": endpoint}
+    endpoint = model.base_url.rstrip("/") if model.base_url and model.provider not in {"scripted", "replay"} else None
+    parts = model.model_dump(mode="json", include={"provider", "name", "api_version", "mismatch", "sampling"})
+    mode = {"replay_mode": model.replay_mode} if model.provider == "replay" else {}
+    return parts | mode | {"base_url": endpoint, "aliases": sorted(model.aliases)}
 
 
 def cell_digest(identity: dict[str, object]) -> str:
@@ -95,9 +114,10 @@ def cell_digest(identity: dict[str, object]) -> str:
     return sha256(canonical(identity))
 
 
-def run_digest(cell: str, repetition: int, seed: int) -> str:
-    """Return the digest of one repetition of a cell, given the cell's digest."""
-    return sha256(canonical({"cell": cell, "repetition": repetition, "seed": seed, "version": _VERSION}))
+def run_digest(cell: str, repetition: int, seed: int, recording_sha256: str | None = None) -> str:
+    """Return the digest of one repetition of a cell, given the cell's digest and that of the calls it replays."""
+    identity = {"cell": cell, "repetition": repetition, "seed": seed, "version": _VERSION}
+    return sha256(canonical(identity | ({"recording": recording_sha256} if recording_sha256 is not None else {})))
 
 
 def digest_of(run: Run) -> str | None:
@@ -116,8 +136,11 @@ def digest_of(run: Run) -> str | None:
         answers_sha256=run.answers_sha256,
         platform=run.platform,
         run_timeout=run.run_timeout,
+        budgets=run.budgets,
+        packages=run.packages,
+        packages_sha256=run.packages_sha256,
     )
-    return run_digest(cell_digest(identity), run.repetition, run.seed)
+    return run_digest(cell_digest(identity), run.repetition, run.seed, run.recording_sha256)
 
 
 def _step_identity(step: PlannedStep) -> dict[str, object]:
@@ -125,6 +148,8 @@ def _step_identity(step: PlannedStep) -> dict[str, object]:
         "expect_changes": step.expect_changes,
         "id": step.id,
         "index": step.index,
+        "allow": list(step.allow),
         "limits": step.limits.model_dump(mode="json"),
+        "network": step.network,
         "prompt": step.prompt_sha256,
     }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from runner.errors import NothingSelected
 from runner.plan.digest import cell_digest, cell_identity, repetition_seed, run_digest, sha256
 from runner.plan.limits import merge_limits
 from runner.plan.models import ImageRef, PlannedStep, Run
+from runner.spec.model import Budgets
 from runner.spec.models import Experiment, Framework, Scenario
 from runner.spec.selection import is_selected
 
@@ -35,6 +37,8 @@ def plan(
     answers: Mapping[tuple[str, str], str],
     *,
     platform: str,
+    recordings: Mapping[tuple[str, str, int], str] = MappingProxyType({}),
+    packages_sha256: str | None = None,
 ) -> Sequence[Run]:
     """Return all runs of an experiment, in order.
 
@@ -49,6 +53,8 @@ def plan(
         images: image of each framework; one without an id gives runs without a digest, for a dry run.
         answers: sha256 of the scripted answers by (framework, scenario), if the model is scripted.
         platform: platform of the engine, like linux/amd64.
+        recordings: digest of the recorded calls by (framework, scenario, repetition), if they are replayed.
+        packages_sha256: digest of the folder of packages, if the experiment offers one.
 
     Raises:
         NothingSelected: if include and exclude leave no run.
@@ -60,6 +66,7 @@ def plan(
             scenarios[scenario],
             image=images[framework],
             answers_sha256=answers.get((framework, scenario)),
+            packages_sha256=packages_sha256,
             platform=platform,
         )
         for scenario in experiment.scenarios
@@ -71,7 +78,7 @@ def plan(
     for repetition in range(1, experiment.repetitions + 1):
         seed = repetition_seed(experiment.seed, repetition)
         runs += [
-            _run(cell, repetition, seed)
+            _run(cell, repetition, seed, recordings.get((cell.framework, cell.scenario, repetition)))
             for cell in cells
             if not filtered or is_selected(experiment, cell.framework, cell.scenario, repetition)
         ]
@@ -107,18 +114,24 @@ def _cell(
     *,
     image: ImageRef,
     answers_sha256: str | None,
+    packages_sha256: str | None,
     platform: str,
 ) -> _Cell:
-    model = experiment.model if framework.network == "gateway" else None
+    steps = _steps(experiment, framework, scenario)
+    connected = any(step.network != "none" for step in steps)
+    model = experiment.model if connected else None
     scripted = model is not None and model.provider == "scripted"
     identity: dict[str, Any] = {
         "framework": framework,
         "scenario": scenario.name,
-        "steps": _steps(experiment, framework, scenario),
+        "steps": steps,
         "model": model,
         "answers_sha256": answers_sha256 if scripted else None,
         "platform": platform,
         "run_timeout": experiment.limits.run_timeout,
+        "budgets": experiment.budgets if model is not None else Budgets(),
+        "packages": experiment.packages if connected else None,
+        "packages_sha256": packages_sha256 if connected else None,
     }
     digest = cell_digest(cell_identity(**identity, image_id=image.id)) if image.id is not None else None
     shown = {"version": 1, "experiment": experiment.name, "image": image, "archive": experiment.archive}
@@ -136,22 +149,30 @@ def _steps(experiment: Experiment, framework: Framework, scenario: Scenario) -> 
             prompt_sha256=sha256((step.prompt or "").encode("utf-8")),
             expect_changes=step.expect_changes,
             limits=merge_limits(experiment.limits, framework.limits, step.limits),
+            network=(network := step.network or framework.network),
+            allow=tuple(sorted({*framework.allow, *step.allow})) if network == "gateway" else (),
         )
         for index, step in enumerate(enabled, start=1)
     )
 
 
-def _run(cell: _Cell, repetition: int, seed: int) -> Run:
-    digest = run_digest(cell.digest, repetition, seed) if cell.digest is not None else None
+def _run(cell: _Cell, repetition: int, seed: int, recording: str | None) -> Run:
+    digest = run_digest(cell.digest, repetition, seed, recording) if cell.digest is not None else None
     # All parts are validated values already, and there may be 100,000 runs: they are shared, not checked again.
     return Run.model_construct(
         _FIELDS,
-        id=f"{cell.scenario}-r{repetition}-{digest[:_DIGITS] if digest else 'unbuilt'}",
+        id=run_id(cell.scenario, repetition, digest),
         digest=digest,
         repetition=repetition,
         seed=seed,
+        recording_sha256=recording,
         **cell.fields,
     )
+
+
+def run_id(scenario: str, repetition: int, digest: str | None) -> str:
+    """Return the id of a run: readable, and different for every digest."""
+    return f"{scenario}-r{repetition}-{digest[:_DIGITS] if digest else 'unbuilt'}"
 
 
 _FIELDS = set(Run.model_fields)

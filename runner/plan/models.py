@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from runner.spec.models import Framework, Limits, Model
+from runner.spec.egress import HostPattern, Network, Packages
+from runner.spec.model import Budgets, Model
+from runner.spec.models import Framework, Limits
 
 
 class Planned(BaseModel):
@@ -25,6 +27,8 @@ class PlannedStep(Planned):
     prompt_sha256: str = Field(description="Digest of the prompt's UTF-8 bytes.")
     expect_changes: bool = Field(description="Whether changing nothing is a failure.")
     limits: Limits = Field(description="Limits of this step's container.")
+    network: Network = Field("none", description="Way out of this step.")
+    allow: tuple[HostPattern, ...] = Field((), description="Hosts it may reach through the gateway's proxy, sorted.")
 
 
 class ImageRef(Planned):
@@ -49,6 +53,12 @@ class Run(Planned):
     image: ImageRef = Field(description="Image of the framework.")
     model: Model | None = Field(description="Model, or null for a framework without network.")
     answers_sha256: str | None = Field(description="Digest of the scripted answers, if the model is scripted.")
+    recording_sha256: str | None = Field(None, description="Digest of the recorded calls, if they are replayed.")
+    budgets: Budgets = Field(
+        default_factory=Budgets, description="What its calls may use up; the experiment's own is not in the digest."
+    )
+    packages: Packages | None = Field(None, description="Python packages its steps may install.")
+    packages_sha256: str | None = Field(None, description="Digest of what is in their folder, if they come from one.")
     platform: str = Field(description="Platform of the engine, like linux/amd64.")
     archive: Literal["zstd", "gzip", "off"] = Field(description="Format of the run's archive; not part of the digest.")
     run_timeout: float = Field(description="Wall time of the whole run, seconds.")

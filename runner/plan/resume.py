@@ -11,6 +11,8 @@ from runner.plan.models import Run
 
 FINAL_OUTCOMES = frozenset({"passed", "failed", "timed_out", "exceeded"})
 """Outcomes that are the framework's doing: doing the run again would only repeat its cost."""
+_EXPERIMENT_BUDGET = "budgets.experiment."
+"""What the reason of a run names that ended because all runs together had used up the experiment's budget."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,15 @@ class Decision:
     why: str
 
 
+def is_final(outcome: str | None, reason: str) -> bool:
+    """Tell whether a run with this result is done; one that the whole experiment's budget ended never had its chance."""
+    return outcome in FINAL_OUTCOMES and not _out_of_experiment_budget(outcome, reason)
+
+
+def _out_of_experiment_budget(outcome: str | None, reason: str) -> bool:
+    return outcome == "exceeded" and _EXPERIMENT_BUDGET in reason
+
+
 def decide(
     runs: Sequence[Run],
     done: Mapping[str, PastRun],
@@ -47,7 +58,8 @@ def decide(
 ) -> Sequence[Decision]:
     """Return one decision per run, in the runs' order.
 
-    What is done is skipped: passed, failed, timed_out, exceeded. Everything else runs (again).
+    What is done is skipped: passed, failed, timed_out, exceeded. Everything else runs (again), and so does what was
+    refused a model call because the experiment's whole budget was used up.
 
     Args:
         runs: what is planned.
@@ -72,7 +84,7 @@ def _decisions(
         if fresh:
             yield Decision(run=run, action="run", why=f"--fresh ({_describe(past)})" if past else "--fresh")
         elif past is not None:
-            action: Literal["run", "skip"] = "skip" if past.outcome in FINAL_OUTCOMES else "run"
+            action: Literal["run", "skip"] = "skip" if is_final(past.outcome, past.reason) else "run"
             yield Decision(run=run, action=action, why=_describe(past))
         else:
             yield Decision(run=run, action="run", why=_why_new(run, previous))
@@ -88,16 +100,11 @@ def _why_new(run: Run, previous: Callable[[Run], Run | None] | None) -> str:
 def _describe(past: PastRun) -> str:
     when = f" on {past.finished_at[:16].replace('T', ' ')}" if past.finished_at else ""
     because = f": {' '.join(past.reason.split())}" if past.reason else ""
-    match past.outcome:
-        case None:
-            return "was interrupted"
-        case "broken":
-            return f"broken last time{because}"
-        case "cancelled" | "skipped":
-            return f"{past.outcome} last time{because}"
-        case "timed_out":
-            return f"timed out{when}"
-        case "exceeded":
-            return f"exceeded a budget{when}"
-        case outcome:
-            return f"{outcome}{when}"
+    if past.outcome is None:
+        return "was interrupted"
+    if _out_of_experiment_budget(past.outcome, past.reason):
+        return f"the experiment's budget was used up last time{because}"
+    if past.outcome not in FINAL_OUTCOMES:
+        return f"{past.outcome} last time{because}"
+    words = {"timed_out": "timed out", "exceeded": "exceeded a limit or budget"}
+    return f"{words.get(past.outcome, past.outcome)}{when}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from runner.ledger.rows import LedgerRow
 from runner.report.format import count, duration, plural, usd
-from runner.report.results import SCRIPTED, SCRIPTED_NOTE, RunFacts
+from runner.report.results import RunFacts, label_notes
 from runner.report.tables import Cell, Column, Table, Tone, outcome_cell
 
 _COLUMNS = (
@@ -35,7 +35,7 @@ def runs_table(rows: Sequence[LedgerRow]) -> Table:
     """Return one row per run, and below it how many there are of each outcome."""
     counted = Counter((row.outcome or _STATES[row.state]).replace("_", " ") for row in rows)
     notes = [f"{plural(len(rows), 'run')}: {', '.join(f'{number:,} {name}' for name, number in counted.items())}"]
-    notes += [SCRIPTED_NOTE] if any(row.model_label == SCRIPTED for row in rows) else []
+    notes += label_notes(row.model_label for row in rows)
     return Table(columns=_COLUMNS, rows=tuple(_row(row) for row in rows), notes=tuple(notes))
 
 

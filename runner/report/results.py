@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from runner.gateway.labels import REPLAY, SCRIPTED
 from runner.report.format import DASH, count, duration, size, usd
 from runner.report.tables import Cell, Column, Table, Tone
 
-SCRIPTED = "scripted model"
-"""Label of the model that answers from a file (`runner.gateway.labels`)."""
 SCRIPTED_NOTE = "scripted model: answers were prepared, so the numbers say nothing about a real model"
+REPLAY_NOTE = "replay: answers are those of earlier runs, so tokens and cost are not spent again"
 Metrics = Mapping[str, float | int | None]
 
 
@@ -65,7 +65,7 @@ def result_table(runs: Iterable[RunFacts], reasons: Mapping[str, str] | None = N
     everything = [run for group in cells.values() for run in group]
     labels = sorted({run.model_label for run in everything})
     notes = ["wall, tokens, cpu and memory are medians per run"] if everything else []
-    notes += [SCRIPTED_NOTE] if SCRIPTED in labels else []
+    notes += label_notes(labels)
     notes += unmeasured_notes(everything, reasons or {})
     return Table(
         title=f"model: {', '.join(labels)}" if labels else "",
@@ -73,6 +73,13 @@ def result_table(runs: Iterable[RunFacts], reasons: Mapping[str, str] | None = N
         rows=tuple(_row(framework, scenario, group) for (framework, scenario), group in cells.items()),
         notes=tuple(notes),
     )
+
+
+def label_notes(labels: Iterable[str]) -> list[str]:
+    """Return what is to be said of models that were none: prepared answers, and those of earlier runs."""
+    every = set(labels)
+    notes = [SCRIPTED_NOTE] if any(SCRIPTED in label for label in every) else []
+    return notes + ([REPLAY_NOTE] if any(label.startswith(REPLAY) for label in every) else [])
 
 
 def _row(framework: str, scenario: str, runs: Sequence[RunFacts]) -> tuple[Cell, ...]:

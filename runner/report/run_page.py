@@ -34,6 +34,8 @@ def run_page(record: RunRecord, metrics: Mapping[str, Any], directory: str) -> I
     yield step_table(record, metrics.get("per_step") or ())
     yield ()
     yield (Cell(f"in all: {_totals(metrics)}" if metrics else "numbers follow when the run has finished"),)
+    if metrics:
+        yield (Cell(f"model: {_model_use(metrics)}"),)
     yield from ((Cell(f"  {line}", Tone.FAINT),) for line in _unmeasured(metrics))
     if sum(len(step.attempts) for step in record.steps) > len(record.steps) or record.outcome not in {"passed", None}:
         yield ()
@@ -71,9 +73,21 @@ def _totals(metrics: Mapping[str, Any]) -> str:
         duration(metrics.get("wall_seconds")),
         f"cpu {duration(metrics.get('cpu_seconds'))}",
         f"peak memory {size(metrics.get('peak_memory_bytes'))}",
-        f"tokens {count(metrics.get('tokens_in'))} in {count(metrics.get('tokens_out'))} out",
-        f"cost {usd(metrics.get('cost_usd'))}",
         f"artifact files {count(metrics.get('artifact_files'))}, {size(metrics.get('artifact_bytes'))}",
+    )
+    return ", ".join(written)
+
+
+def _model_use(metrics: Mapping[str, Any]) -> str:
+    """Return what the calls of a run come to: tokens and their kinds, time, cost."""
+    kinds = f"{count(metrics.get('tokens_cached'))} of them cached"
+    thought = f"{count(metrics.get('tokens_reasoning'))} of them reasoning"
+    written = (
+        f"calls {count(metrics.get('api_calls'))}",
+        f"tokens {count(metrics.get('tokens_in'))} in ({kinds}), {count(metrics.get('tokens_out'))} out ({thought})",
+        f"in calls {duration(metrics.get('call_seconds'))}",
+        f"waiting for the provider {duration(metrics.get('waiting_seconds'))}",
+        f"cost {usd(metrics.get('cost_usd'))}",
     )
     return ", ".join(written)
 

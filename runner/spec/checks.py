@@ -59,18 +59,6 @@ def check_output(value: Experiment, located: Located, project: Project) -> Itera
         )
 
 
-def check_models(experiment: Loaded[Experiment], frameworks: Mapping[str, Loaded[Framework]]) -> Iterator[Complaint]:
-    """Yield a complaint for each framework that talks to a model when the experiment names none."""
-    for framework in frameworks.values():
-        if framework.value.network == "gateway" and experiment.value.model is None:
-            yield Complaint(
-                what=f"the framework `{framework.value.name}` talks to a model, and the experiment names none",
-                where=experiment.located.shown,
-                why=f"{framework.located.where(('network',))} says network: gateway",
-                hint="add `model: {provider: scripted}` to the experiment, or type --model openai/gpt-4o-mini",
-            )
-
-
 def check_arguments(
     frameworks: Mapping[str, Loaded[Framework]], scenarios: Mapping[str, Loaded[Scenario]]
 ) -> Iterator[Complaint]:

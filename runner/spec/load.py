@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from runner.errors import ConfigError
-from runner.spec.checks import check_arguments, check_experiment, check_models, check_output
+from runner.spec.checks import check_arguments, check_experiment, check_output
 from runner.spec.complaints import Complaint, SpecError, choose_from, complaints_of, raise_if_any
+from runner.spec.egress_checks import check_packages, check_recipe_ways, check_step_ways, check_ways
 from runner.spec.limits import unlikely_limits
 from runner.spec.loaded import Loaded, sources_of
 from runner.spec.located import Located
-from runner.spec.models import Experiment, Framework, Model, Scenario
+from runner.spec.model import Model
+from runner.spec.models import Experiment, Framework, Scenario
 from runner.spec.overrides import Overrides, apply_overrides
 from runner.spec.project import Project
 from runner.spec.prompts import check_steps, read_prompts
 from runner.spec.recipes import check_recipe
 from runner.spec.selection import is_selected
 from runner.spec.validate import validate
+from runner.spec.ways import is_connected
 from runner.spec.yaml import load_yaml
 
 _RECIPE = "framework.yaml"
@@ -59,7 +62,8 @@ def load_experiment(
     plain = validate(located, Experiment)
     changed = apply_overrides(located, overrides, environment)
     value = validate(changed, Experiment)
-    raise_if_any([*check_experiment(value, changed, plain), *check_output(value, changed, project)])
+    complaints = [*check_experiment(value, changed, plain), *check_output(value, changed, project)]
+    raise_if_any([*complaints, *check_packages(value, changed, project)])
     notes = tuple(unlikely_limits(value.limits, changed))
     return Loaded(value=value, file=located.path, sources=sources_of(value, changed), located=changed, notes=notes)
 
@@ -82,7 +86,7 @@ def load_scenario(project: Project, name: str, *, named_at: str = "") -> Loaded[
     file = next(path for path in _yaml_files(project.scenarios) if path.stem == name)
     located = load_yaml(file, root=project.root)
     scenario = validate(located, Scenario)
-    complaints = list(check_steps(scenario, located))
+    complaints = [*check_steps(scenario, located), *check_step_ways(scenario, located)]
     complete, refused = read_prompts(scenario, located)
     raise_if_any(complaints + refused)
     return Loaded(value=complete, file=file, sources=_prompt_sources(project, scenario, located), located=located)
@@ -106,7 +110,7 @@ def load_framework(project: Project, name: str, *, named_at: str = "") -> Loaded
     file = project.images / name / _RECIPE
     located = load_yaml(file, root=project.root)
     framework = validate(located, Framework)
-    raise_if_any(list(check_recipe(framework, located, file.parent)))
+    raise_if_any([*check_recipe(framework, located, file.parent), *check_recipe_ways(framework, located)])
     return Loaded(value=framework, file=file, sources=sources_of(framework, located), located=located)
 
 
@@ -121,7 +125,7 @@ def load_all(project: Project, reference: str | None, overrides: Overrides, envi
     frameworks = _gather(experiment, "frameworks", load_framework, project, complaints)
     scenarios = _gather(experiment, "scenarios", load_scenario, project, complaints)
     answers, missing = _find_answers(project, experiment, frameworks, scenarios)
-    complaints += [*check_models(experiment, frameworks), *missing, *check_arguments(frameworks, scenarios)]
+    complaints += [*check_ways(experiment, frameworks, scenarios), *missing, *check_arguments(frameworks, scenarios)]
     raise_if_any(complaints)
     return Inputs(
         experiment=experiment, frameworks=frameworks, scenarios=scenarios, answers=answers, notes=experiment.notes
@@ -153,6 +157,15 @@ def answers_file(project: Project, model: Model, framework: str, scenario: str) 
 def hash_answers(answers: Mapping[tuple[str, str], Path]) -> dict[tuple[str, str], str]:
     """Return the sha256 of each file of scripted answers, as hexadecimal digits."""
     return {cell: hashlib.sha256(path.read_bytes()).hexdigest() for cell, path in answers.items()}
+
+
+def hash_packages(folder: Path) -> str:
+    """Return the sha256 of what a folder of packages offers: the names and digests of its files, sorted."""
+    lines = []
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        with path.open("rb") as file:
+            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _yaml_files(folder: Path) -> list[Path]:
@@ -204,15 +217,16 @@ def _find_answers(
     project: Project,
     experiment: Loaded[Experiment],
     frameworks: Mapping[str, Loaded[Framework]],
-    scenarios: Iterable[str],
+    scenarios: Mapping[str, Loaded[Scenario]],
 ) -> tuple[dict[tuple[str, str], Path], list[Complaint]]:
     """Return the answers of each selected cell that talks to a scripted model, and a complaint for each without."""
     model, found, missing = experiment.value.model, {}, []
     if model is None or model.provider != "scripted":
         return {}, []
     for name, framework in frameworks.items():
-        for scenario in scenarios if framework.value.network == "gateway" else ():
-            if not is_selected(experiment.value, name, scenario):
+        for scenario, loaded in scenarios.items():
+            connected = is_connected(framework.value, loaded.value)
+            if not connected or not is_selected(experiment.value, name, scenario):
                 continue
             file = answers_file(project, model, name, scenario)
             found[name, scenario] = file

@@ -8,23 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import BaseModel, Discriminator, Field, Tag
 
+from runner.spec.base import LARGEST, LONGEST, Name, Spec
+from runner.spec.egress import HostPattern, Network, Packages
+from runner.spec.model import Budgets, Model
 from runner.spec.units import Bytes, Number, Seconds, Whole
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-"""Lower-case letters, digits, dots, dashes and underscores: safe in a path, a tag and a container name."""
-
-LARGEST = 1024**5
-"""No size of a limit may exceed this, bytes: more is a slip of the pen."""
-LONGEST = 365 * 86400
-"""No duration of a limit may exceed this, seconds."""
-
-
-class Spec(BaseModel):
-    """Base settings of every user-written model: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=False)
 
 
 class Limits(Spec):
@@ -65,26 +54,6 @@ class LimitsPatch(Spec):
     log: Bytes | None = Field(None, ge=4096, le=LARGEST, description="Replaces limits.log.")
 
 
-class Model(Spec):
-    """The language model every run of the experiment talks to, through the gateway."""
-
-    provider: Literal["scripted", "openai"] = Field(
-        "scripted",
-        description="Who answers: `scripted` (prepared answers) or `openai` (any OpenAI-compatible endpoint).",
-    )
-    name: str = Field("scripted", min_length=1, description="Model name sent to the provider, whatever was asked for.")
-    base_url: str | None = Field(
-        None, description="Endpoint of the provider; by default OPENAI_BASE_URL, else the provider's own."
-    )
-    key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the provider's key.")
-    key_file: str | None = Field(
-        None, description="File that holds the key instead; must be readable by its owner only."
-    )
-    answers: str | None = Field(
-        None, description="Folder of scripted answers, <framework>/<scenario>.yaml; by default images/*/answers/."
-    )
-
-
 class Cell(Spec):
     """Selects part of the matrix; an absent key matches everything."""
 
@@ -102,8 +71,16 @@ class Experiment(Spec):
     scenarios: tuple[Name, ...] = Field(min_length=1, description="Scenarios to run: files under config/scenarios/.")
     repetitions: Whole = Field(1, ge=1, le=1_000_000, description="How often each framework meets each scenario.")
     seed: Whole = Field(1, ge=0, lt=2**32, description="Seed from which each repetition's own seed is derived.")
-    model: Model | None = Field(None, description="Model for frameworks whose network is `gateway`.")
+    model: Model | None = Field(
+        None,
+        description="Model for steps that have a way out. May be left out if every `gateway` step has an `allow`: "
+        "steps then get no variables of a model.",
+    )
     limits: Limits = Field(default_factory=Limits, description="Limits of each step.")
+    budgets: Budgets = Field(default_factory=Budgets, description="What model calls may use up.")
+    packages: Packages | None = Field(
+        None, description="Python packages that steps may install, offered through the gateway; by default none."
+    )
     include: tuple[Cell, ...] = Field((), description="Keep only runs that match one of these.")
     exclude: tuple[Cell, ...] = Field((), description="Drop runs that match one of these.")
     jobs: Whole | None = Field(None, ge=1, le=4096, description="Parallel runs; by default from cores and memory.")
@@ -121,6 +98,10 @@ class Step(Spec):
     enabled: bool = Field(True, description="Whether the step takes part.")
     expect_changes: bool = Field(True, description="Whether a step that exits 0 and changes nothing has failed.")
     limits: LimitsPatch = Field(default_factory=LimitsPatch, description="Limits of this step.")
+    network: Network | None = Field(None, description="Way out of this step; by default the framework's.")
+    allow: tuple[HostPattern, ...] = Field(
+        (), description="Hosts this step may reach besides the framework's; needs network `gateway`."
+    )
 
 
 class Scenario(Spec):
@@ -208,6 +189,15 @@ class Framework(Spec):
     writable: tuple[str, ...] = Field(
         (), description="Paths below /opt/framework that the framework writes; each is mapped to the run's own storage."
     )
-    network: Literal["none", "gateway"] = Field("none", description="Way out: none, or the model gateway only.")
+    network: Network = Field(
+        "none",
+        description="Way out: `none`; `gateway` (the model, and what `allow` and `packages` name); or `open` (anything, "
+        "so that results cannot be had again; marked in the record).",
+    )
+    allow: tuple[HostPattern, ...] = Field(
+        (),
+        description="Hosts that steps may reach through the gateway's proxy, like `example.org` (ports 80 and 443), "
+        "`example.org:8443` or `*.example.org`; needs network `gateway`.",
+    )
     limits: LimitsPatch = Field(default_factory=LimitsPatch, description="Limits of this framework's steps.")
     smoke_test: SmokeTest = Field(description="What must work in the finished image.")

@@ -12,7 +12,7 @@ from typing import get_args
 
 from runner.spec.complaints import Complaint, choose_from, raise_if_any
 from runner.spec.located import KeyPath, Located
-from runner.spec.models import Model
+from runner.spec.model import Model
 
 VARIABLES = {
     "RUNNER_FRAMEWORKS": "frameworks",
@@ -25,7 +25,14 @@ VARIABLES = {
     "RUNNER_ARCHIVE": "archive",
 }
 """Environment variables that replace an experiment's keys; the lists are separated by commas. An empty one counts as
-absent. OPENAI_BASE_URL stands in for model.base_url where the provider is openai and the file names none."""
+absent."""
+
+ENDPOINTS = {
+    "openai": "OPENAI_BASE_URL",
+    "anthropic": "ANTHROPIC_BASE_URL",
+    "azure": "AZURE_OPENAI_ENDPOINT",
+}
+"""Variable that stands in for model.base_url, by provider, where the file names none."""
 
 _FLAGS = {"frameworks": "--framework", "scenarios": "--scenario"}
 _NARROWED = ("frameworks", "scenarios")
@@ -44,6 +51,9 @@ class Overrides:
     output: str | None = None
     seed: int | None = None
     archive: str | None = None
+    replay: bool = False
+    """Whether recorded calls answer, whoever answered then."""
+    replay_mode: str | None = None
 
 
 def apply_overrides(located: Located, overrides: Overrides, environment: Mapping[str, str]) -> Located:
@@ -74,6 +84,8 @@ def apply_overrides(located: Located, overrides: Overrides, environment: Mapping
             origins[(key,)] = origin
     raise_if_any(complaints)
     _add_base_url(value, origins, environment)
+    if overrides.replay:
+        _add_replay(value, origins, overrides)
     return replace(located, value=value, origins=origins)
 
 
@@ -123,7 +135,18 @@ def _model(current: object, text: str, origin: str) -> tuple[object, Complaint |
 
 
 def _add_base_url(value: dict[str, object], origins: dict[KeyPath, str], environment: Mapping[str, str]) -> None:
-    model, url = value.get("model"), environment.get("OPENAI_BASE_URL")
-    if url and isinstance(model, dict) and model.get("provider") == "openai" and not model.get("base_url"):
+    model = value.get("model")
+    variable = ENDPOINTS.get(str(model.get("provider"))) if isinstance(model, dict) else None
+    url = environment.get(variable) if variable else None
+    if url and isinstance(model, dict) and not model.get("base_url"):
         value["model"] = model | {"base_url": url}
-        origins["model", "base_url"] = "environment OPENAI_BASE_URL"
+        origins["model", "base_url"] = f"environment {variable}"
+
+
+def _add_replay(value: dict[str, object], origins: dict[KeyPath, str], overrides: Overrides) -> None:
+    """Let recorded calls answer; the model keeps its name and everything else."""
+    model = value.get("model")
+    given = {"provider": "replay"} | ({"replay_mode": overrides.replay_mode} if overrides.replay_mode else {})
+    value["model"] = (model if isinstance(model, dict) else {}) | given
+    flags = {"provider": "--replay", "replay_mode": "--replay-mode"}
+    origins |= {("model", key): f"flag {flags[key]}" for key in given}

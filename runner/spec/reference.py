@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from runner.spec.model import Model
 from runner.spec.models import (
     Cell,
     Experiment,
@@ -18,14 +19,13 @@ from runner.spec.models import (
     Limits,
     LimitsPatch,
     LocalSource,
-    Model,
     NpmSource,
     PypiSource,
     Scenario,
     SmokeTest,
     Step,
 )
-from runner.spec.overrides import VARIABLES
+from runner.spec.overrides import ENDPOINTS, VARIABLES
 from runner.spec.recipes import PLACEHOLDERS
 from runner.spec.units import show_bytes, show_seconds
 from runner.spec.validate import annotation_of, unit_of
@@ -75,7 +75,10 @@ def _section(title: str, place: str, model: type[BaseModel]) -> str:
 
 def _variables() -> str:
     rows = [f"`{name}` | `{key}`" for name, key in VARIABLES.items()]
-    rows.append("`OPENAI_BASE_URL` | `model.base_url`, where the provider is openai and the file names none")
+    rows += [
+        f"`{name}` | `model.base_url`, where the provider is {provider} and the file names none"
+        for provider, name in ENDPOINTS.items()
+    ]
     return "\n".join(["## Environment\n", "An empty variable counts as absent. Lists are separated by commas.\n",
                       *_table("Variable | Replaces", rows)])  # fmt: skip
 

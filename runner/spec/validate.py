@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from runner.spec.complaints import Complaint, SpecError, choose_from
+from runner.spec.egress import HOST_FORM
 from runner.spec.located import KeyPath, Located
 from runner.spec.units import parse_bytes, parse_seconds, show_bytes, show_seconds
 
@@ -43,6 +44,7 @@ _FULL_COMMIT = "[0-9a-f]{40}"
 _PATTERNS = {
     _NAME_PATTERN: "a name: lower-case letters, digits, dots, dashes and underscores, at most 63, "
     "beginning with a letter or digit",
+    HOST_FORM: "a host in lower case, like example.org, example.org:8443 or *.example.org",
     _FULL_COMMIT: "a full commit id of 40 hexadecimal digits; `git rev-parse REVISION` prints it",
 }
 

@@ -133,6 +133,12 @@ def network_is_loopback_only(lab: Lab) -> None:
     expect(lab.perform("interfaces")[1]["stdout"], b"lo\n", "devices")
 
 
+def open_network_is_asked_for(lab: Lab) -> None:
+    """On the engine's own network there is one more device, beside loopback."""
+    _, written = lab.perform("interfaces", network="bridge")
+    expect(sorted(written["stdout"].split()), [b"eth0", b"lo"], "devices")
+
+
 def user_is_as_given(lab: Lab) -> None:
     """The program runs as the given user and group."""
     expect(lab.perform("identity")[1]["stdout"].decode().strip(), lab.user, "user")
@@ -293,6 +299,7 @@ CHECKS: tuple[Callable[[Lab], None], ...] = (
     signals_show_in_the_exit_code,
     root_is_read_only,
     network_is_loopback_only,
+    open_network_is_asked_for,
     user_is_as_given,
     environment_is_as_given,
     mounts_are_as_given,

@@ -7,7 +7,8 @@ from typing import Any
 
 from runner.plan.matrix import plan
 from runner.plan.models import ImageRef, Run
-from runner.spec.models import Experiment, Framework, LimitsPatch, Model, PypiSource, Scenario, SmokeTest, Step
+from runner.spec.model import Model
+from runner.spec.models import Experiment, Framework, LimitsPatch, PypiSource, Scenario, SmokeTest, Step
 
 
 def make_framework(name: str = "alpha", **changes: Any) -> Framework:

@@ -5,6 +5,7 @@ from __future__ import annotations
 COMMANDS = {
     "go": "carry out an experiment: what is unfinished runs, what is done is not repeated",
     "plan": "show what `go` would run, and where each value comes from",
+    "replay": "carry out one run again with its recorded answers, and compare what came of it",
     "images": "lock, fetch, build, list or check the images of frameworks",
     "runs": "list runs and their outcomes",
     "show": "show one run: its steps, numbers, attempts, and where its evidence is",
@@ -13,5 +14,6 @@ COMMANDS = {
     "clean": "show what can go, and remove it with --yes; only ever ours",
     "new": "write a commented experiment that runs as it is",
     "ledger": "check the ledger against the run directories, or rebuild it",
+    "gateway": "serve the gateway alone: keys, metering, budgets and records for any client",
 }
 """Name -> summary, in the order of the help. Kept apart from the modules so that `--help` imports none of them."""

@@ -13,6 +13,7 @@ runner go --model openai/gpt-4o-mini             with a real model; the key is i
 runner go pilot --framework ghspec --scenario hello --repetitions 5
 runner go --dry-run                              show the plan; needs no engine
 runner go --fresh                                do everything anew and keep the old runs aside
+runner go --replay runs/ghspec/crud-r1-0123456789 --framework ghspec --scenario crud --repetitions 1
 runner go --json > results.json
 """
 
@@ -29,8 +30,9 @@ def run(args: Namespace, console: Console) -> int:
     """Load, plan, execute, record, report."""
     from runner.cli.commands.plan import show_plan
     from runner.cli.experiment import conclude, decide_runs, open_session, perform, prepare_images
-    from runner.cli.planning import plan_runs, read_inputs
+    from runner.cli.planning import open_recordings, plan_runs, read_inputs
     from runner.cli.workplace import open_workplace
+    from runner.execution.replay import folders_by_digest
     from runner.plan.matrix import require_some
 
     workplace = open_workplace(args)
@@ -38,9 +40,12 @@ def run(args: Namespace, console: Console) -> int:
     require_some(inputs.experiment.value)
     if args.dry_run:
         return show_plan(args, console, workplace, inputs)
-    with open_session(args, console, workplace, inputs) as session:
+    with (
+        open_recordings(workplace, args, inputs) as recordings,
+        open_session(args, console, workplace, inputs) as session,
+    ):
         images = prepare_images(session)
-        runs = plan_runs(inputs, images.references, session.info.platform)
+        runs = plan_runs(workplace, inputs, images.references, session.info.platform, recordings)
         todo = decide_runs(session, runs)
-        perform(session, images, todo)
+        perform(session, images, todo, folders_by_digest(runs, recordings), planned=runs)
         return conclude(session, runs, images)

@@ -61,7 +61,7 @@ def run(args: Namespace, console: Console) -> int:
 def _check_name(name: str) -> None:
     from pydantic import TypeAdapter, ValidationError
 
-    from runner.spec.models import Name
+    from runner.spec.base import Name
 
     try:
         TypeAdapter(Name).validate_python(name)

@@ -56,11 +56,12 @@ def explain(args: Namespace, console: Console, inputs: Inputs) -> int:
 
 def show_plan(args: Namespace, console: Console, workplace: Workplace, inputs: Inputs) -> int:
     """Show each run and what would happen to it, as far as can be told without an engine."""
-    from runner.cli.planning import dry_plan
+    from runner.cli.planning import dry_plan, open_recordings
     from runner.gateway.labels import model_label
     from runner.report.plan_tables import plan_table, plan_values
 
-    dry = dry_plan(workplace, inputs, fresh=args.fresh)
+    with open_recordings(workplace, args, inputs) as recordings:
+        dry = dry_plan(workplace, inputs, fresh=args.fresh, recordings=recordings)
     decisions = dry.decisions
     model = inputs.experiment.value.model
     label = model_label(model) if model else ""

@@ -11,30 +11,34 @@ Fault = Literal["framework", "provider", "runner"]
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """One request for a chat completion."""
+    """One request, as it is to be sent: the experiment's model and its pinned parameters are in it already."""
 
     n: int
-    """Number of the call within its attempt, from 1."""
-    body: Mapping[str, Any]
-    """The request's JSON object, as the framework sent it."""
-
-    @property
-    def stream(self) -> bool:
-        return self.body.get("stream") is True
-
-    @property
-    def wants_usage(self) -> bool:
-        """Tell whether the framework asked for the stream's extra chunk with usage."""
-        options = self.body.get("stream_options")
-        return isinstance(options, Mapping) and options.get("include_usage") is True
+    """Number of the answered call within its attempt, from 1."""
+    method: str
+    path: str
+    """Path with its query, like `/v1/chat/completions?x=1`; always the one of the provider's public API."""
+    format: str
+    """Name of the wire format, like `openai-chat`; `other` for what is passed on unread."""
+    headers: Mapping[str, str]
+    """Headers worth passing on, without any secret; their names in lower case."""
+    content: bytes
+    """Body to send."""
+    original: Mapping[str, Any]
+    """The JSON object in the body as the framework sent it; empty if there is none."""
+    received: bytes = b""
+    """The body as the framework sent it, decoded."""
+    step: str = ""
+    stream: bool = False
+    """Whether the answer is asked for as a stream."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """An answer: status, headers worth passing on, and the body as it comes: a stream event by event.
+    """An answer: status, headers worth passing on, and the body as it comes: a stream in whole events.
 
-    Reading the body may raise Refused. A stream always holds the chunk with its usage, if the provider can be made to send one; who relays it hides it from
-    a client that did not ask.
+    Reading the body may raise Refused. A stream holds the chunk with its usage, if the provider can be made to send
+    one; who relays it hides it from a client that did not ask. A piece of a stream is one event or several.
     """
 
     status: int
@@ -58,10 +62,23 @@ class Refused(Exception):
         fault: whose doing it is.
         code: the provider's word for this very error.
         begun: whether a model may have begun to answer, so that tokens may have been used.
+        retry: whether a further try may succeed; None where only the status tells.
+        after: seconds after which the provider wants to be asked again.
+        exceeded: which budget the call is refused for, in a sentence; empty if none.
     """
 
     def __init__(
-        self, status: int, message: str, *, kind: str, fault: Fault, code: str | None = None, begun: bool = False
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: str,
+        fault: Fault,
+        code: str | None = None,
+        begun: bool = False,
+        retry: bool | None = None,
+        after: float | None = None,
+        exceeded: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -70,6 +87,9 @@ class Refused(Exception):
         self.fault: Fault = fault
         self.code = code
         self.begun = begun
+        self.retry = retry
+        self.after = after
+        self.exceeded = exceeded
 
 
 class Provider(Protocol):
@@ -79,9 +99,5 @@ class Provider(Protocol):
     def name(self) -> str:
         """As in `Model.provider`."""
 
-    @property
-    def model(self) -> str:
-        """Name of the model that is asked, whatever the framework asked for."""
-
     async def answer(self, ask: Ask) -> Reply:
-        """Answer one call. Raises Refused."""
+        """Answer one call, in one try. Raises Refused."""

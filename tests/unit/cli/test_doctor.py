@@ -14,7 +14,7 @@ from runner.cli.commands.doctor import exit_code
 from runner.engine.protocol import EngineInfo
 from runner.errors import EngineError, ExitCode
 from runner.images.models import SystemRecipe
-from runner.spec.models import Model
+from runner.spec.model import Model
 
 INFO = EngineInfo(
     version="20.10",

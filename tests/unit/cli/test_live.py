@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import threading
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
@@ -57,8 +58,32 @@ def test_the_display_at_120_columns() -> None:
     ]
     slot = texts(progress, 120, 40)[2]
     assert slot.startswith("  mini-swe-agent  crud-r1-0123456789  00:42  1/6 student  ")
-    assert slot.endswith("student  writing app")
+    assert slot.endswith("1/6 student  1 call 12.3k in 678 out  writing app")
     assert "\x1b" not in slot
+
+
+def test_calls_of_a_slot_grow_while_it_runs() -> None:
+    """Each run under way shows its own calls, tokens and, where one is known, their cost."""
+    progress = folded()
+    priced = ModelCalled(
+        time=110, run="crud-r1-abcdef0123", step="student", tokens_in=1000, tokens_out=10, cost_usd=0.25
+    )
+    progress.tell(priced)
+    assert "1/6 student  1 call 1.00k in 10 out $0.2500  " in texts(progress, 160, 40)[3]
+    progress.tell(replace(priced, tokens_in=None, tokens_out=5, cost_usd=None))
+    assert "1/6 student  2 calls 1.00k+ in 15+ out $0.2500+  " in texts(progress, 160, 40)[3]
+    assert texts(progress, 160, 40)[1].endswith("tokens 13.3k+ in 693+ out  cost $0.2500+")
+
+
+def test_waiting_for_the_provider_is_shown() -> None:
+    """Time that calls waited adds up in the run's line and in the totals; a moment is not worth a word."""
+    progress = folded()
+    assert "waiting" not in "".join(texts(progress, 200, 40))
+    for _ in range(2):
+        progress.tell(ModelCalled(time=110, run="crud-r1-abcdef0123", step="student", waited_seconds=45.0))
+    assert texts(progress, 200, 40)[1].endswith("  waiting for provider 1m30s")
+    assert "  waiting for provider 1m30s" in texts(progress, 200, 40)[3]
+    assert "waiting" not in texts(progress, 200, 40)[2]
 
 
 @pytest.mark.parametrize("width", [10, 20, 40, 79, 80, 120, 300])
@@ -146,7 +171,7 @@ def test_events_from_many_threads(colorful: Console) -> None:
     for thread in threads:
         thread.join()
     view.redraw(142)
-    assert view._progress.tokens_in == 4000
+    assert view._progress.use.tokens_in == 4000
 
 
 def test_plain_lines(plain_console: Console, pipe: io.StringIO) -> None:

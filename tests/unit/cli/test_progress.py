@@ -50,8 +50,21 @@ def test_unstated_tokens_and_prices_are_counted_as_such() -> None:
     progress = begin(KINDS, jobs=2, now=0)
     progress.tell(ModelCalled(time=1, run="a", step="s", tokens_in=10, tokens_out=2, cost_usd=0.5))
     progress.tell(ModelCalled(time=1, run="a", step="s", tokens_in=None, tokens_out=2, cost_usd=None))
-    assert (progress.tokens_in, progress.tokens_out, progress.cost_usd) == (10, 4, 0.5)
-    assert (progress.calls, progress.uncounted_calls, progress.unpriced_calls) == (2, 1, 1)
+    use = progress.use
+    assert (use.tokens_in, use.tokens_out, use.cost_usd) == (10, 4, 0.5)
+    assert (use.calls, use.uncounted_calls, use.unpriced_calls) == (2, 1, 1)
+
+
+def test_calls_belong_to_their_run() -> None:
+    """A call counts in its own run's place and in the totals, which keep it when the run has ended."""
+    progress = begin(KINDS, jobs=2, now=0)
+    for event in (started("a", 1), started("b", 1)):
+        progress.tell(event)
+    for _ in range(2):
+        progress.tell(ModelCalled(time=2, run="a", step="s", tokens_in=10, tokens_out=2, waited_seconds=1.5))
+    assert [(slot.use.calls, slot.use.waited_seconds) for slot in progress.active] == [(2, 3.0), (0, 0.0)]
+    progress.tell(finished("a", 5, 4))
+    assert (progress.use.calls, progress.use.waited_seconds) == (2, 3.0)
 
 
 def test_no_estimate_before_a_run_has_finished() -> None:

@@ -49,7 +49,9 @@ def test_show_says_everything(output: Path) -> None:
 def test_unmeasured_numbers_are_no_noughts(output: Path) -> None:
     """What the metrics do not hold is a dash."""
     _, out, _ = run(output, "show", "crud-r1")
-    assert "cpu \N{EN DASH}, peak memory \N{EN DASH}, tokens 1,234 in \N{EN DASH} out" in out
+    assert "cpu \N{EN DASH}, peak memory \N{EN DASH}, artifact files" in out
+    assert "tokens 1,234 in (\N{EN DASH} of them cached), \N{EN DASH} out (\N{EN DASH} of them reasoning)" in out
+    assert "waiting for the provider \N{EN DASH}, cost \N{EN DASH}" in out
 
 
 def test_show_json_is_pure(output: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from runner.engine.protocol import ContainerSpec, Engine, NotFound, Resources
 from runner.errors import EngineError, ImageError
 from runner.gateway.session import Gateway, SessionSpec, Totals
-from runner.spec.models import Model
+from runner.spec.model import Model
 from runner.testing import NO_CALLS, Box, FakeEngine, FakeGateway
 
 LIMITS = Resources(cpus=1, memory=2**26, swap=0, pids=64, tmp=2**20, shm=2**20, log=2**20)

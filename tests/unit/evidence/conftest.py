@@ -11,7 +11,8 @@ import pytest
 from runner.evidence.layout import RunLayout
 from runner.evidence.records import AttemptRecord, Host, Outcome, RunRecord, StepRecord
 from runner.plan.models import ImageRef, PlannedStep, Run
-from runner.spec.models import Framework, Limits, Model, PypiSource, SmokeTest
+from runner.spec.model import Model
+from runner.spec.models import Framework, Limits, PypiSource, SmokeTest
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from runner.evidence.records import METRIC_NAMES, AttemptRecord, Outcome
 from runner.evidence.tree import TreeScan
 from runner.evidence.untrusted import ShimReport
 from runner.gateway.session import Totals
-from runner.spec.models import Model
+from runner.spec.model import Model
 
 USAGE = Usage(
     cpu_seconds=1.0,
@@ -41,6 +41,10 @@ TOTALS = Totals(
     failed_calls=0,
     unmetered_calls=0,
     last_error="",
+    tokens_reasoning=2,
+    call_seconds=1.5,
+    waiting_seconds=10.0,
+    cost_source="config/prices.yaml version 7, sha256 0123456789ab",
 )
 OPENAI = Model(provider="openai", name="gpt")
 TREE = TreeScan(entries={}, files=4, bytes=44)
@@ -78,6 +82,9 @@ def test_attempts_add_and_peaks_do_not(attempt: AttemptRecord) -> None:
         "tokens_in": 60,
         "tokens_out": 14,
         "tokens_cached": 0,
+        "tokens_reasoning": 4,
+        "call_seconds": 3.0,
+        "waiting_seconds": 20.0,
         "cost_usd": 1.0,
         "steps_total": 1,
         "steps_passed": 1,
@@ -92,7 +99,8 @@ def test_attempts_add_and_peaks_do_not(attempt: AttemptRecord) -> None:
         "status": "measured",
         "reason": "",
     }
-    assert report.about["cost_usd"].status == "derived"
+    cost = report.about["cost_usd"]
+    assert (cost.status, cost.source) == ("derived", "config/prices.yaml version 7, sha256 0123456789ab")
 
 
 def test_run_adds_steps_and_leaves_out_the_skipped(attempt: AttemptRecord) -> None:
@@ -164,7 +172,7 @@ def test_without_network_noughts_are_facts(attempt: AttemptRecord) -> None:
         assert report.totals[name] == 0
         assert report.about[name].exact
         assert report.about[name].source == "runner"
-        assert report.about[name].reason == "no network, so no model was called"
+        assert report.about[name].reason == "no way to a model, so none was called"
 
 
 def test_scripted_tokens_are_marked(attempt: AttemptRecord) -> None:
@@ -186,7 +194,14 @@ def test_scripted_tokens_are_marked(attempt: AttemptRecord) -> None:
             "attempt 1: the provider stated no usage for 1 of 2 calls",
         ),
         (dataclasses.replace(TOTALS, tokens_cached=None), "tokens_cached", "attempt 1: not stated"),
+        (dataclasses.replace(TOTALS, tokens_reasoning=None), "tokens_reasoning", "attempt 1: not stated"),
         (dataclasses.replace(TOTALS, cost_usd=None), "cost_usd", "attempt 1: no price is known for gpt"),
+        (
+            dataclasses.replace(TOTALS, cost_usd=None, cost_reason="no price for gpt-1 in prices.yaml"),
+            "cost_usd",
+            "attempt 1: no price for gpt-1 in prices.yaml",
+        ),
+        (None, "waiting_seconds", "attempt 1: the gateway gave no totals"),
         (None, "api_calls", "attempt 1: the gateway gave no totals"),
     ],
 )
@@ -202,6 +217,26 @@ def test_container_that_never_ran(attempt: AttemptRecord) -> None:
     report = step_metrics(_step("a", 1, [(attempt.model_copy(update={"seconds": None}), Usage(), None, TOTALS)]))
     assert report.totals["wall_seconds"] is None
     assert report.about["wall_seconds"].reason == "attempt 1: the container did not run"
+
+
+@pytest.mark.parametrize("name", ["tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", "cost_usd"])
+def test_broken_off_answers_make_sums_inexact(attempt: AttemptRecord, name: str) -> None:
+    """Tokens and cost that hold an answer which broke off are partial and say so; calls and seconds are exact."""
+    totals = dataclasses.replace(TOTALS, partial_calls=1)
+    report = step_metrics(_step("a", 1, [(attempt, USAGE, None, totals)]))
+    about = report.about[name]
+    assert report.totals[name] is not None
+    assert (about.status, about.exact) == ("partial", False)
+    assert about.reason == "1 of 2 calls broke off and count as far as they had been stated"
+    assert all(report.about[one].exact for one in ("api_calls", "call_seconds", "waiting_seconds"))
+
+
+def test_replayed_tokens_are_marked(attempt: AttemptRecord) -> None:
+    """Tokens and cost of a replay are those of the recording, and say that nothing was spent."""
+    report = step_metrics(_step("a", 1, [(attempt, USAGE, None, TOTALS)], model=Model(provider="replay", name="gpt")))
+    assert (report.totals["tokens_in"], report.totals["cost_usd"]) == (30, 0.5)
+    assert report.about["tokens_in"].reason == "replay: what the recorded answers state"
+    assert report.about["cost_usd"].reason == "replay: what the recorded answers would cost; nothing was spent"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
@@ -238,6 +273,20 @@ def test_format_on_disk(tmp_path: Path, attempt: AttemptRecord) -> None:
     assert set(content["about"]["cpu_seconds"]) == {"unit", "source", "exact", "status", "reason"}
     assert read_totals(tmp_path / "metrics.json") == report.totals
     assert read_metrics(tmp_path / "metrics.json") == report
+
+
+def test_file_of_an_earlier_version_can_be_read(tmp_path: Path, attempt: AttemptRecord) -> None:
+    """Metrics that came later are unmeasured in a file from before, with that as the reason; the others are there."""
+    report = run_metrics([_step("a", 1, [(attempt, USAGE, None, TOTALS)])], TREE)
+    content = json.loads(json.dumps(report.content()))
+    for name in ("tokens_reasoning", "call_seconds", "waiting_seconds"):
+        del content[name], content["about"][name]
+    (tmp_path / "metrics.json").write_text(json.dumps(content))
+    read = read_metrics(tmp_path / "metrics.json")
+    assert read is not None
+    assert (read.totals["tokens_in"], read.totals["call_seconds"]) == (30, None)
+    assert read.about["call_seconds"].reason == "an earlier version of the runner did not measure it"
+    assert read.about["call_seconds"].status == "unmeasured"
 
 
 def test_step_file_names_its_step(tmp_path: Path, attempt: AttemptRecord) -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from runner.engine.protocol import Usage
 from runner.evidence.metrics import MeasuredStep, MetricsReport, run_metrics
-from runner.evidence.readme import render_readme
+from runner.evidence.readme import not_hermetic, render_readme
 from runner.evidence.records import AttemptRecord, RunRecord
 from runner.evidence.tree import TreeScan
 from runner.gateway.session import Totals
-from runner.spec.models import Model
+from runner.spec.model import Model
 
 
 @pytest.fixture
@@ -73,6 +73,28 @@ def test_real_model_is_named(record: RunRecord, metrics: MetricsReport) -> None:
     text = render_readme(real, metrics)
     assert "- model: **openai/gpt**" in text
     assert "SCRIPTED" not in text
+
+
+def test_open_network_is_loud(record: RunRecord, metrics: MetricsReport) -> None:
+    """A run that could reach anything says so before its numbers and names the steps; others do not."""
+    first, second = record.run.steps
+    run = record.run.model_copy(update={"steps": (first, second.model_copy(update={"network": "open"}))})
+    text = render_readme(record.model_copy(update={"run": run}), metrics)
+    assert text.index("> **NOT HERMETIC**: network was open in course; ") < text.index("## Steps")
+    assert not_hermetic(record.run) == ()
+    assert "NOT HERMETIC" not in render_readme(record, metrics)
+
+
+def test_a_run_without_a_model_says_whether_it_had_a_way_out(record: RunRecord, metrics: MetricsReport) -> None:
+    """No model does not mean no way out: only steps without any are said to have none."""
+    closed = record.run.model_copy(update={"model": None})
+    text = render_readme(record.model_copy(update={"run": closed}), metrics)
+    assert "- model: none; its steps have no way out of their containers" in text
+    steps = tuple(step.model_copy(update={"network": "gateway", "allow": ("example.org",)}) for step in closed.steps)
+    run = closed.model_copy(update={"steps": steps})
+    text = render_readme(record.model_copy(update={"run": run}), metrics)
+    assert "- model: none\n" in text
+    assert "[llm/connections.jsonl](llm/connections.jsonl)" in text
 
 
 def test_links_are_relative(record: RunRecord, metrics: MetricsReport) -> None:

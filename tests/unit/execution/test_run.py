@@ -11,9 +11,10 @@ from support.fake_world import CALLS_OF_A_RUN, World, check_finished, good_step,
 from runner.engine.protocol import NotFound
 from runner.errors import EngineError
 from runner.events import AttemptStarted, ModelCalled, OutputLine, RunStarted, StepFinished, StepStarted
+from runner.evidence.metrics import read_metrics
 from runner.evidence.records import RunRecord
 from runner.execution.run import perform_run
-from runner.gateway.session import GatewayError, Session, SessionSpec, Totals
+from runner.gateway.session import GatewayError, MeteredSink, Session, SessionSpec, Totals, ignore
 from runner.testing import Box, FakeGateway
 
 AWAY = "the engine went away"
@@ -182,8 +183,19 @@ def test_a_mistake_in_this_program_is_an_outcome(world: World) -> None:
     assert "Traceback" in world.layout.log.read_text()
 
 
+def test_step_without_a_way_out_called_nothing(world: World) -> None:
+    """Where some steps can reach the model and others cannot, the others' noughts are facts, and totals are known."""
+    first, second = world.run.steps
+    run = world.run.model_copy(update={"steps": (first, second.model_copy(update={"network": "none"}))})
+    done = perform_run(world.context, run)
+    metrics = read_metrics(world.context.layout(run).metrics)
+    assert metrics is not None
+    assert [step["api_calls"] for step in metrics.per_step] == [2, 0]
+    assert (done.totals["api_calls"], done.totals["tokens_in"]) == (2, 10)
+
+
 class _NoDoor(FakeGateway):
-    def open(self, spec: SessionSpec) -> Session:
+    def open(self, spec: SessionSpec, on_call: MeteredSink = ignore) -> Session:
         raise GatewayError("the gateway did not start")
 
 

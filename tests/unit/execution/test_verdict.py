@@ -21,6 +21,7 @@ def _report(**fields: object) -> ShimReport:
     return ShimReport.model_validate({"version": 1, "exit_code": 0, **fields})
 
 
+_OVER = "budgets.run.calls is 5 and 5 are used"
 _PASSED = Facts(
     state=_state(),
     report=_report(),
@@ -31,6 +32,7 @@ _PASSED = Facts(
     overdue=False,
     cancelled=False,
     model_error="",
+    exceeded="",
     engine_error="",
     changed=3,
     expect_changes=True,
@@ -64,6 +66,12 @@ _PASSED = Facts(
         ({"state": _state(1), "model_error": "401"}, "broken", "the model did not answer: 401"),
         ({"model_error": "429 once, then answered"}, "passed", ""),
         ({"changed": 0, "model_error": "503"}, "broken", "the model did not answer: 503"),
+        ({"state": _state(1), "exceeded": _OVER}, "exceeded", _OVER),
+        ({"exceeded": _OVER}, "exceeded", _OVER),
+        ({"state": _state(124), "report": _report(timed_out=True), "exceeded": _OVER}, "timed_out", "not finished"),
+        ({"state": _state(143), "cancelled": True, "exceeded": _OVER}, "cancelled", "stopped by the user"),
+        ({"exceeded": _OVER, "replay_error": "unknown request"}, "exceeded", _OVER),
+        ({"replay_error": "unknown request"}, "broken", "unknown request"),
         ({"state": _state(143), "report": _report(stopped=True)}, "broken", "stopped from outside"),
         ({"state": None, "engine_error": "engine away"}, "broken", "engine away"),
         ({"state": None}, "broken", "the engine lost the container"),

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from runner.gateway.client import GatewayProcess
 from runner.gateway.session import Session, SessionSpec
 from runner.gateway.settings import GatewaySettings, runtime_folder
-from runner.spec.models import Model
+from runner.spec.model import Model, Traffic
 
 KEY = "sk-sentinel-6d1f2a9c"
 """Key of the fake endpoint; it must never be seen outside the gateway."""
@@ -37,6 +37,8 @@ def _settings(key: str | None) -> GatewaySettings:
         runtime=runtime_folder({}),
         drain_seconds=2.0,
         read_timeout=1.0,
+        # One try for each call, and no pause after many that fail on purpose.
+        traffic=Traffic(retries=0, pause_after=10_000),
     )
 
 

@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.metered import make_call
 
-from runner.gateway.calls import Call, append_call, read_calls, totals
-from runner.gateway.draft import Draft, parameters, to_call
+from runner.gateway.calls import append_call, read_calls, totals
+from runner.gateway.draft import parameters
 from runner.gateway.labels import model_label
-from runner.gateway.session import SessionSpec
-from runner.spec.models import Model
-
-Spec = Callable[..., SessionSpec]
-
-
-@pytest.fixture
-def call(make_spec: Spec) -> Callable[..., Call]:
-    """Return what makes a call; by default an answered one of 10 tokens in, 4 out, none cached."""
-
-    def make(**change: Any) -> Call:
-        plain = to_call(Draft(n=1, method="POST", path="/v1/chat/completions", status=200), make_spec())
-        stated = {"tokens_in": 10, "tokens_out": 4, "tokens_cached": 0, "usage_source": "provider"}
-        return plain.model_copy(update=stated | change)
-
-    return make
-
+from runner.spec.model import Model
 
 UNKNOWN = {"usage_source": "unknown", "tokens_in": None, "tokens_out": None, "tokens_cached": None}
 FAILED = {**UNKNOWN, "usage_source": "no answer", "status": 429, "error": "429: slow down", "fault": "provider"}
 
 
-def test_lines_come_back_as_they_were(tmp_path: Path, call: Callable[..., Call]) -> None:
+def test_lines_come_back_as_they_were(tmp_path: Path) -> None:
     """What was appended, from many threads, is read back whole."""
     file = tmp_path / "llm" / "calls.jsonl"
-    written = [call(n=n, error="é\n\u2028" * 500) for n in range(40)]
+    written = [make_call(n=n, error="é\n\u2028" * 500) for n in range(40)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda one: append_call(file, one), written))
     read = read_calls(file)
@@ -46,10 +30,10 @@ def test_lines_come_back_as_they_were(tmp_path: Path, call: Callable[..., Call])
     assert read.problems == ()
 
 
-def test_line_cut_short_is_reported_and_the_rest_read(tmp_path: Path, call: Callable[..., Call]) -> None:
+def test_line_cut_short_is_reported_and_the_rest_read(tmp_path: Path) -> None:
     """A crash in mid-write costs that line, and its place is named."""
     file = tmp_path / "calls.jsonl"
-    append_call(file, call())
+    append_call(file, make_call())
     file.write_bytes(file.read_bytes() + b'{"version":1,"time":"20')
     read = read_calls(file)
     assert len(read.calls) == 1
@@ -61,22 +45,47 @@ def test_missing_file_holds_no_calls(tmp_path: Path) -> None:
     assert read_calls(tmp_path / "none.jsonl").calls == ()
 
 
+def test_line_of_the_first_version_is_read(tmp_path: Path) -> None:
+    """A line without the members that came later is a call; what it does not tell is unknown."""
+    now = json.loads(make_call().model_dump_json())
+    later = ("format", "pinned", "tokens_cache_written", "waited_seconds", "retries", "statuses", "bodies", "exceeded")
+    old = {name: value for name, value in now.items() if name not in {*later, "cost_source"}}
+    (tmp_path / "c").write_text(json.dumps(old) + "\n")
+    (read,) = read_calls(tmp_path / "c").calls
+    assert (read.tokens_in, read.format, read.tokens_cache_written, read.waited_seconds) == (10, "other", None, 0.0)
+
+
+def test_line_of_a_later_version_is_read(tmp_path: Path) -> None:
+    """Members that are not known yet are passed over."""
+    (tmp_path / "c").write_text(json.dumps({**json.loads(make_call().model_dump_json()), "colour": "red"}) + "\n")
+    assert read_calls(tmp_path / "c").calls == (make_call(),)
+
+
+@pytest.mark.parametrize("line", ["[]", "{}", '{"version": 2}', "[" * 100_000, '{"version": 1, "run": "x"}'])
+def test_line_that_is_no_call_is_reported(tmp_path: Path, line: str) -> None:
+    """Whatever stands in the file, reading it goes on."""
+    (tmp_path / "c").write_text(line + "\n")
+    append_call(tmp_path / "c", make_call())
+    read = read_calls(tmp_path / "c")
+    assert (len(read.calls), len(read.problems)) == (1, 1)
+
+
 def test_nothing_called_is_zero() -> None:
     """Without calls nothing was used, which is known."""
     nothing = totals([])
     assert (nothing.api_calls, nothing.tokens_in, nothing.unmetered_calls, nothing.last_error) == (0, 0, 0, "")
 
 
-def test_unknown_usage_makes_the_sum_unknown(call: Callable[..., Call]) -> None:
+def test_unknown_usage_makes_the_sum_unknown() -> None:
     """One answer without usage makes the sums None and is counted; it is no failure."""
-    sums = totals([call(), call(**UNKNOWN)])
+    sums = totals([make_call(), make_call(**UNKNOWN)])
     assert (sums.api_calls, sums.tokens_in, sums.tokens_out, sums.unmetered_calls) == (2, None, None, 1)
     assert sums.failed_calls == 0
 
 
-def test_error_reply_lacks_nothing(call: Callable[..., Call]) -> None:
+def test_error_reply_lacks_nothing() -> None:
     """A refused call used no tokens: the sums are those of the answers."""
-    sums = totals([call(), call(**FAILED), call(tokens_cached=None)])
+    sums = totals([make_call(), make_call(**FAILED), make_call(tokens_cached=None)])
     assert (sums.api_calls, sums.tokens_in, sums.tokens_out, sums.tokens_cached) == (3, 20, 8, None)
     assert (sums.failed_calls, sums.unmetered_calls) == (1, 0)
 
@@ -85,15 +94,50 @@ def test_error_reply_lacks_nothing(call: Callable[..., Call]) -> None:
     ("last", "error"),
     [({}, ""), (FAILED, "429: slow down"), ({**UNKNOWN, "client_gone": True}, "429: slow down")],
 )
-def test_last_error_is_that_of_the_last_call(call: Callable[..., Call], last: dict[str, Any], error: str) -> None:
+def test_last_error_is_that_of_the_last_call(last: dict[str, Any], error: str) -> None:
     """An error that was followed by an answer stopped nobody; a client that went away heard none."""
-    assert totals([call(**FAILED), call(**last)]).last_error == error
+    assert totals([make_call(**FAILED), make_call(**last)]).last_error == error
 
 
-def test_price_adds_up_where_it_is_known(call: Callable[..., Call]) -> None:
+def test_price_adds_up_where_it_is_known() -> None:
     """Costs are added; one unknown price makes the sum unknown."""
-    assert totals([call(cost_usd=0.5), call(cost_usd=0.25)]).cost_usd == 0.75
-    assert totals([call(cost_usd=0.5), call(cost_usd=None)]).cost_usd is None
+    assert totals([make_call(cost_usd=0.5), make_call(cost_usd=0.25)]).cost_usd == 0.75
+    assert totals([make_call(cost_usd=0.5), make_call(cost_usd=None)]).cost_usd is None
+
+
+def test_first_call_without_a_price_tells_why() -> None:
+    """A cost that is unknown names the first reason; one that is known names its table, once."""
+    calls = [make_call(cost_source="t 1"), make_call(cost_usd=None, cost_reason="no price for x in prices.yaml")]
+    assert totals(calls).cost_reason == "no price for x in prices.yaml"
+    assert totals([*calls[:1], *calls[:1]]).cost_source == "t 1"
+    assert totals([make_call(**FAILED, cost_usd=None, cost_reason="no answer")]).cost_usd == 0.0
+
+
+def test_answer_that_broke_off_counts_as_far_as_known() -> None:
+    """Tokens stated before the break are in the sum, which says how many calls it is not exact for."""
+    cut = make_call(usage_source="partial", tokens_in=100, tokens_out=None, tokens_cached=None, tokens_reasoning=None)
+    sums = totals([make_call(), cut])
+    assert (sums.tokens_in, sums.tokens_out, sums.tokens_cached, sums.tokens_reasoning) == (110, 4, 0, 0)
+    assert (sums.partial_calls, sums.unmetered_calls) == (1, 0)
+
+
+def test_reasoning_adds_up_where_it_is_stated() -> None:
+    """Reasoning tokens are added; one answer that does not state them makes the sum unknown."""
+    assert totals([make_call(tokens_reasoning=3), make_call(tokens_reasoning=4)]).tokens_reasoning == 7
+    assert totals([make_call(tokens_reasoning=3), make_call(tokens_reasoning=None)]).tokens_reasoning is None
+
+
+def test_waiting_is_kept_apart_from_calls() -> None:
+    """Time in calls is without what they waited, and both add up over all calls."""
+    sums = totals([make_call(latency_seconds=10.0, waited_seconds=9.5), make_call(latency_seconds=0.25)])
+    assert (sums.call_seconds, sums.waiting_seconds) == (0.75, 9.5)
+
+
+def test_budget_that_a_call_was_refused_for_is_named() -> None:
+    """One call over budget is enough, whatever came after it."""
+    over = make_call(**FAILED, exceeded="budgets.run.calls is 1 and 1 are used")
+    assert totals([make_call(), over, make_call()]).exceeded == "budgets.run.calls is 1 and 1 are used"
+    assert totals([make_call()]).exceeded == ""
 
 
 def test_parameters_leave_the_conversation_out() -> None:
@@ -102,9 +146,9 @@ def test_parameters_leave_the_conversation_out() -> None:
     assert parameters(body) == {"temperature": 0, "stop": ["x"]}
 
 
-def test_line_is_one_line_of_json(tmp_path: Path, call: Callable[..., Call]) -> None:
+def test_line_is_one_line_of_json(tmp_path: Path) -> None:
     """Whatever an error text holds, a call is one line."""
-    append_call(tmp_path / "c", call(error="a\nb\r"))
+    append_call(tmp_path / "c", make_call(error="a\nb\r"))
     (line,) = (tmp_path / "c").read_bytes().splitlines()
     assert json.loads(line)["error"] == "a\nb\r"
 
@@ -115,8 +159,10 @@ def test_line_is_one_line_of_json(tmp_path: Path, call: Callable[..., Call]) -> 
         (None, "no model"),
         (Model(), "scripted model"),
         (Model(provider="openai", name="gpt-4o-mini"), "openai/gpt-4o-mini"),
+        (Model(provider="replay", name="gpt-4o-mini"), "replay of gpt-4o-mini"),
+        (Model(provider="replay"), "replay of scripted model"),
     ],
 )
 def test_model_is_named(model: Model | None, label: str) -> None:
-    """A scripted model says so, a real one is provider/name."""
+    """A scripted model and a replay say so, a real one is provider/name."""
     assert model_label(model) == label

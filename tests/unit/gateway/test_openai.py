@@ -13,7 +13,7 @@ import pytest
 
 from runner.gateway.client import GatewayProcess
 from runner.gateway.session import SessionSpec
-from runner.spec.models import Model
+from runner.spec.model import Model
 
 pytestmark = pytest.mark.processes
 

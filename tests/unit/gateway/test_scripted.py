@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,11 +12,9 @@ import openai
 import pytest
 
 from runner.errors import ConfigError
-from runner.gateway.answers import ScriptedAnswer
 from runner.gateway.client import GatewayProcess
-from runner.gateway.providers.scripted import count_usage, last_message
 from runner.gateway.session import GatewayError, SessionSpec
-from runner.spec.models import Model
+from runner.spec.model import Model
 
 pytestmark = pytest.mark.processes
 
@@ -67,7 +65,7 @@ def test_answers_come_in_order_and_are_metered(
     assert totals.api_calls == 2
     assert totals.tokens_in == lines[0]["tokens_in"] + 1000
     assert totals.tokens_cached == 900
-    assert (totals.cost_usd, lines[0]["cost_reason"]) == (None, "scripted model")
+    assert (totals.cost_usd, lines[0]["cost_reason"]) == (None, "scripted model: it has no price")
     assert (totals.failed_calls, totals.unmetered_calls, totals.last_error) == (0, 0, "")
 
 
@@ -214,16 +212,58 @@ def test_models_lists_the_one_model(gateway: GatewayProcess, make_spec: Spec, sd
     assert calls() == []
 
 
-def test_unserved_path_is_a_recorded_404(gateway: GatewayProcess, make_spec: Spec, sdk: Sdk, calls: Calls) -> None:
-    """A path that is not served yet is answered in the provider's shape, and recorded."""
+def test_path_without_an_answer_is_a_recorded_404(
+    gateway: GatewayProcess, make_spec: Spec, sdk: Sdk, calls: Calls
+) -> None:
+    """What the scripted model does not speak is answered in the provider's shape, and recorded as our doing."""
     session = gateway.open(make_spec(answers=ANSWERS))
-    with pytest.raises(openai.NotFoundError, match="does not serve POST /v1/embeddings"):
+    with pytest.raises(openai.NotFoundError, match="the scripted model does not answer POST /v1/embeddings"):
         sdk(session).embeddings.create(model="m", input="x")
     totals = gateway.close(session)
     assert [(line["path"], line["status"], line["usage_source"]) for line in calls()] == [
         ("/v1/embeddings", 404, "no answer")
     ]
-    assert (totals.failed_calls, totals.tokens_in) == (1, 0)
+    assert (totals.failed_calls, totals.tokens_in, totals.last_error_fault) == (1, 0, "runner")
+
+
+FUNCTIONS: Any = [{"type": "function", "name": "bash", "parameters": {"type": "object"}, "strict": False}]
+
+
+def test_responses_are_scripted_too(gateway: GatewayProcess, make_spec: Spec, sdk: Sdk, calls: Calls) -> None:
+    """The SDK reads a scripted response, whole and as a stream, as the same message, tool calls and usage."""
+    first, second = gateway.open(make_spec(answers=ANSWERS)), gateway.open(make_spec(answers=ANSWERS))
+    whole = sdk(first).responses.create(model="m", input="hello", tools=FUNCTIONS)
+    with sdk(second).responses.stream(model="m", input="hello", tools=FUNCTIONS) as stream:
+        streamed = stream.get_final_response()
+    assert whole.output_text == streamed.output_text == "I look around."
+    used = [item for item in whole.output if item.type == "function_call"]
+    assert [json.loads(item.arguments) for item in used] == [{"command": "ls -la 'é'"}, {}]
+    again = [item for item in streamed.output if item.type == "function_call"]
+    assert [(item.id, item.call_id, item.name, item.arguments) for item in used] == [
+        (item.id, item.call_id, item.name, item.arguments) for item in again
+    ]
+    listed: Any = [{"type": "function_call_output", "call_id": used[0].call_id, "output": "total 12"}]
+    last = sdk(first).responses.create(model="m", input=listed)
+    assert last.usage is not None
+    assert (last.usage.input_tokens, last.usage.input_tokens_details.cached_tokens) == (1000, 900)
+    totals = gateway.close(first)
+    gateway.close(second)
+    lines = calls()
+    assert {line["format"] for line in lines} == {"openai-responses"}
+    assert (lines[0]["tokens_in"], lines[0]["tokens_out"]) == (lines[1]["tokens_in"], lines[1]["tokens_out"])
+    assert (totals.tokens_cached, totals.failed_calls) == (900, 0)
+
+
+def test_older_completions_are_scripted_too(gateway: GatewayProcess, make_spec: Spec, sdk: Sdk, calls: Calls) -> None:
+    """The SDK reads a scripted completion, whole and as a stream, without the usage chunk it did not ask for."""
+    answers = "version: 1\nsteps: {one: [{content: once upon}, {content: a time, expect: upon}]}"
+    session = gateway.open(make_spec(answers=answers))
+    client = sdk(session)
+    assert client.completions.create(model="m", prompt="tell").choices[0].text == "once upon"
+    stream = client.completions.create(model="m", prompt="once upon", stream=True)
+    assert "".join(chunk.choices[0].text for chunk in stream) == "a time"
+    assert gateway.close(session).failed_calls == 0
+    assert [(line["format"], line["usage_source"]) for line in calls()] == [("openai-completions", "rule")] * 2
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"messages": 3}'])
@@ -247,29 +287,6 @@ def test_bad_answers_are_refused_at_open(gateway: GatewayProcess, make_spec: Spe
         gateway.open(make_spec(answers="version: 1\nsteps: {two: [{content: x}]}"))
     with pytest.raises(ConfigError, match=r"is not a regular expression"):
         gateway.open(make_spec(answers="version: 1\nsteps: {one: [{content: x, expect: '('}]}"))
-
-
-def test_rule_counts_four_bytes_as_a_token() -> None:
-    """Usage that is not stated follows the documented rule exactly."""
-    body: Mapping[str, Any] = {"messages": [{"role": "user", "content": "é" * 10}], "tools": None}
-    usage = count_usage(ScriptedAnswer(content="12345"), body)
-    compact = len('[[{"role":"user","content":"') + 20 + len('"}],null]')
-    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (-(-compact // 4), 2)
-
-
-@pytest.mark.parametrize(
-    ("messages", "text"),
-    [
-        ([], ""),
-        ([{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}], "b"),
-        ([{"content": [{"type": "text", "text": "a"}, {"type": "image_url"}, {"text": "b"}]}], "a\n\nb"),
-        ([{"content": None}], ""),
-        (["text"], ""),
-    ],
-)
-def test_last_message_is_found_in_every_shape(messages: Any, text: str) -> None:
-    """The text an `expect` is looked for in is that of the last message, parts joined."""
-    assert last_message({"messages": messages}) == text
 
 
 def test_scripted_model_needs_no_endpoint() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ConfigError
-from runner.gateway.settings import gateway_settings, resolve_base_url, resolve_key, runtime_folder
-from runner.spec.models import Model
+from runner.gateway.settings import find_prices, gateway_settings, resolve_base_url, resolve_key, runtime_folder
+from runner.spec.model import Budget, Model, ProviderName
 
 MODEL = Model(provider="openai", name="gpt-4o-mini")
 
@@ -74,6 +74,72 @@ def test_endpoint_is_the_models_then_the_environments() -> None:
     assert resolve_base_url(own, environment) == "http://own/v1"
     assert resolve_base_url(MODEL, environment) == "http://lab:8000/v1"
     assert resolve_base_url(MODEL, {}) == "https://api.openai.com/v1"
+
+
+@pytest.mark.parametrize(
+    ("provider", "endpoint", "public", "variable"),
+    [
+        ("openai", "OPENAI_BASE_URL", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+        ("anthropic", "ANTHROPIC_BASE_URL", "https://api.anthropic.com", "ANTHROPIC_API_KEY"),
+        ("azure", "AZURE_OPENAI_ENDPOINT", None, "AZURE_OPENAI_API_KEY"),
+    ],
+)
+def test_each_provider_has_its_variables(
+    provider: ProviderName, endpoint: str, public: str | None, variable: str
+) -> None:
+    """Endpoint and key come from the variables of the provider's own SDK, and from no other provider's."""
+    model = Model(provider=provider, name="m")
+    everything = {
+        f"{one}_{what}": f"http://{one}.lab/{what}/"
+        for one in ("OPENAI", "ANTHROPIC")
+        for what in ("BASE_URL", "API_KEY")
+    } | {"AZURE_OPENAI_ENDPOINT": "http://azure.lab/", "AZURE_OPENAI_API_KEY": "k-azure"}
+    key = resolve_key(model, everything)
+    assert resolve_base_url(model, everything) == everything[endpoint].rstrip("/")
+    assert key is not None
+    assert key.get_secret_value() == everything[variable]
+    if public is not None:
+        assert resolve_base_url(model, {}) == public
+
+
+def test_azure_has_no_public_endpoint() -> None:
+    """Without an endpoint there is nobody to ask, and the message says what to type."""
+    with pytest.raises(ConfigError) as error:
+        resolve_base_url(Model(provider="azure", name="deployed"), {})
+    assert error.value.what == "no endpoint for azure/deployed: AZURE_OPENAI_ENDPOINT is not set"
+    assert "export AZURE_OPENAI_ENDPOINT=" in error.value.hint
+
+
+@pytest.mark.parametrize("provider", ["scripted", "replay"])
+def test_prepared_answers_need_neither_key_nor_endpoint(provider: ProviderName) -> None:
+    """Scripted and replayed models ask nobody."""
+    settings = gateway_settings(Model(provider=provider), {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://x"})
+    assert (settings.key, settings.base_url) == (None, "")
+
+
+def test_without_a_model_there_is_no_key() -> None:
+    """An experiment whose steps only reach hosts and packages needs no key, whatever the environment holds."""
+    settings = gateway_settings(None, {"OPENAI_API_KEY": "k"}, budget=Budget(calls=3))
+    assert (settings.key, settings.base_url, settings.prices) == (None, "", None)
+    assert settings.budget == Budget(calls=3)
+
+
+def test_key_never_shows(tmp_path: Path) -> None:
+    """Settings can be printed without giving the key away."""
+    assert "k-secret" not in repr(gateway_settings(MODEL, {"OPENAI_API_KEY": "k-secret"}, project=tmp_path))
+
+
+def test_table_of_prices_is_the_models_or_the_projects(tmp_path: Path) -> None:
+    """The file that the model names counts, else the project's; that one may be absent, a named one may not."""
+    own = MODEL.model_copy(update={"prices": "lab.yaml"})
+    assert find_prices(MODEL, tmp_path) is None
+    with pytest.raises(ConfigError, match=r"model\.prices: there is no file"):
+        find_prices(own, tmp_path)
+    for name in ("lab.yaml", "config/prices.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_prices(own, tmp_path) == tmp_path / "lab.yaml"
+    assert find_prices(MODEL, tmp_path) == tmp_path / "config" / "prices.yaml"
 
 
 def test_process_gets_proxies_and_certificates_only() -> None:

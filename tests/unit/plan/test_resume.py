@@ -8,7 +8,8 @@ from support.planning import make_experiment, make_framework, make_plan, make_sc
 from runner.plan.changes import explain_change
 from runner.plan.models import Run
 from runner.plan.resume import PastRun, decide
-from runner.spec.models import Limits, LimitsPatch, Model
+from runner.spec.model import Model
+from runner.spec.models import Limits, LimitsPatch
 
 RUN = make_plan()[0]
 
@@ -33,7 +34,19 @@ def past(outcome: str | None, reason: str = "", run: Run = RUN) -> PastRun:
         ("passed", "", "skip", "passed on 2026-05-01 08:09"),
         ("failed", "exit code 1", "skip", "failed on 2026-05-01 08:09"),
         ("timed_out", "after 10m", "skip", "timed out on 2026-05-01 08:09"),
-        ("exceeded", "", "skip", "exceeded a budget on 2026-05-01 08:09"),
+        ("exceeded", "", "skip", "exceeded a limit or budget on 2026-05-01 08:09"),
+        (
+            "exceeded",
+            "step chat: budgets.run.calls is 2 and 2 are used",
+            "skip",
+            "exceeded a limit or budget on 2026-05-01 08:09",
+        ),
+        (
+            "exceeded",
+            "step chat: budgets.experiment.calls is 4 and 4 are used",
+            "run",
+            "the experiment's budget was used up last time: step chat: budgets.experiment.calls is 4 and 4 are used",
+        ),
         ("broken", "no space\nleft", "run", "broken last time: no space left"),
         ("cancelled", "", "run", "cancelled last time"),
         ("skipped", "", "run", "skipped last time"),

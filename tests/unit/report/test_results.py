@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from runner.report.format import DASH
-from runner.report.results import RunFacts, result_table
+from runner.report.results import REPLAY_NOTE, SCRIPTED_NOTE, RunFacts, result_table
 from runner.report.tables import Tone, fit
 
 
@@ -55,6 +59,23 @@ def test_what_did_not_pass_is_named() -> None:
     """Failed and broken are told apart, and an unfinished run is no failure."""
     row = cells([facts(), facts(outcome="timed_out"), facts(outcome="broken"), facts(outcome=None)])
     assert (row["passed"], row["otherwise"]) == ("1/4", "1 broken, 1 timed out, 1 unfinished")
+
+
+@pytest.mark.parametrize(
+    ("label", "notes"),
+    [
+        ("openai/gpt", []),
+        ("scripted model", [SCRIPTED_NOTE]),
+        ("replay of gpt", [REPLAY_NOTE]),
+        ("replay of scripted model", [SCRIPTED_NOTE, REPLAY_NOTE]),
+    ],
+)
+def test_answers_of_no_model_are_always_said_to_be(label: str, notes: list[str]) -> None:
+    """A table of prepared or replayed answers says so below it."""
+    table = result_table(
+        [replace(facts(tokens_in=1, cpu_seconds=1, peak_memory_bytes=1, cost_usd=1), model_label=label)]
+    )
+    assert list(table.notes[1:]) == notes
 
 
 def test_the_model_is_named() -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -58,18 +59,24 @@ def folder() -> Iterator[Path]:
         yield Path(path)
 
 
-@pytest.fixture
-def port(argv: Callable[..., list[str]], folder: Path) -> Iterator[int]:
-    """Return the loopback port of a shim that leads to `folder/s` while its command runs."""
+@contextlib.contextmanager
+def _shim(argv: Callable[..., list[str]], path: Path, *, patience: float) -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         number: int = probe.getsockname()[1]
-    more = ("--gateway", f"--port={number}", f"--socket={folder / 's'}")
+    more = ("--gateway", f"--port={number}", f"--socket={path}", f"--patience={patience}")
     with subprocess.Popen(argv("sh", "-c", "echo up; sleep 60", more=more), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
         yield number
         process.terminate()
+
+
+@pytest.fixture
+def port(argv: Callable[..., list[str]], folder: Path) -> Iterator[int]:
+    """Return the loopback port of a shim that leads to `folder/s` while its command runs."""
+    with _shim(argv, folder / "s", patience=0.5) as number:
+        yield number
 
 
 def _send(client: socket.socket, data: bytes) -> None:
@@ -140,6 +147,48 @@ def test_absent_gateway_is_a_503_with_json(port: int) -> None:
         status, body = _post(port, size)
         assert status == 503
         assert body["error"]["message"] == "the model gateway does not answer: No such file or directory"
+
+
+def test_refusal_says_when_to_ask_again(port: int) -> None:
+    """A client that is refused hears, in words of either family of APIs, that asking again may help, and when."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", "/v1/messages", body=b"{}")
+    response = connection.getresponse()
+    body = json.loads(response.read())
+    connection.close()
+    assert (response.status, response.headers["Retry-After"]) == (503, "2")
+    assert (body["type"], body["error"]["type"]) == ("error", "gateway_error")
+
+
+def test_connection_waits_for_a_gateway_that_is_started_again(argv: Callable[..., list[str]], folder: Path) -> None:
+    """A request that meets no gateway is held and answered once there is one; others are served meanwhile."""
+    socket_path = folder / "s"
+    with _shim(argv, socket_path, patience=10) as port, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(_exchange, port, b"early")
+        time.sleep(0.5)
+        assert not answer.done()
+        with _echo(socket_path):
+            assert answer.result(timeout=5) == b"5:early"
+
+
+def test_waiting_connections_hold_up_nobody(argv: Callable[..., list[str]], folder: Path) -> None:
+    """While connections wait for a gateway, the step's deadline and its output go on as ever."""
+    started = time.monotonic()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number = probe.getsockname()[1]
+    more = ("--gateway", f"--port={number}", f"--socket={folder / 'none'}", "--patience=30")
+    code = (
+        "import socket, time\n"
+        f"held = [socket.create_connection(('127.0.0.1', {number})) for _ in range(20)]\n"
+        "print('up', flush=True)\n"
+        "time.sleep(60)"
+    )
+    done = subprocess.run(
+        argv(sys.executable, "-c", code, more=more, deadline=1.5, grace=0.2), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (124, b"up\n")
+    assert time.monotonic() - started < 10
 
 
 def test_gateway_that_comes_back_is_found(port: int, folder: Path) -> None:

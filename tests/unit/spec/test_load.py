@@ -19,7 +19,7 @@ from runner.spec.load import (
     scenario_names,
 )
 from runner.spec.loaded import explain
-from runner.spec.models import Model
+from runner.spec.model import Model
 from runner.spec.overrides import Overrides
 from runner.spec.project import Project, find_project
 

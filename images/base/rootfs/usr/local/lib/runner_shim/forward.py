@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 
 from runner_shim.loop import Loop
 
 CHUNK = 65536
-CONNECT_SECONDS = 2.0
+AGAIN_SECONDS = 0.1
+RETRY_AFTER = 2
+"""Seconds after which a client is told to ask again."""
 BACKLOG = 512
-UNREACHABLE = '{"error": {"message": "the model gateway does not answer", "type": "gateway_error", "code": null}}'
+UNREACHABLE = (
+    '{"type": "error", "error": {"message": "the model gateway does not answer", '
+    '"type": "gateway_error", "code": null}}'
+)
+"""An error object of both families of APIs."""
 
 
 class Connection:
@@ -73,6 +80,7 @@ class Refusal:
         self.loop, self.client, self.answered = loop, client, False
         body = UNREACHABLE.replace("answer", f"answer: {why}", 1)
         head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        head += f"Retry-After: {RETRY_AFTER}\r\n"
         self.answer = f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("ascii", "replace")
         client.setblocking(False)
         loop.watch(client.fileno(), select.POLLIN, self._read)
@@ -93,21 +101,31 @@ class Refusal:
             self.client.close()
 
 
-def forward(loop: Loop, port: int, path: str) -> None:
-    """Listen on the loopback port and lead each connection to the gateway's socket, which may come and go."""
+def forward(loop: Loop, port: int, path: str, patience: float) -> None:
+    """Listen on the loopback port and lead each connection to the gateway's socket, which may come and go.
+
+    A connection waits `patience` seconds for a gateway that is being started again.
+    """
 
     def accept() -> None:
         try:
             client = listener.accept()[0]
         except OSError:
             return
+        connect(client, time.monotonic() + patience)
+
+    def connect(client: socket.socket, until: float) -> None:
         gateway = socket.socket(socket.AF_UNIX)
-        gateway.settimeout(CONNECT_SECONDS)
+        gateway.setblocking(False)
         try:
             gateway.connect(path)
         except OSError as error:
+            # No socket, nobody behind it, or more who wait than it takes: each may be over in a moment.
             gateway.close()
-            Refusal(loop, client, error.strerror or "time out")
+            if time.monotonic() < until:
+                loop.call(AGAIN_SECONDS, lambda: connect(client, until))
+            else:
+                Refusal(loop, client, error.strerror or "time out")
         else:
             Connection(loop, client, gateway)
 
