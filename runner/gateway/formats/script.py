@@ -52,7 +52,7 @@ def tool_names(body: Mapping[str, Any], inside: str = "") -> list[str]:
 
 def said(answer: ScriptedAnswer) -> str:
     """Return all an answer says: what its tokens are counted of."""
-    return "".join([answer.content or "", *(call.name + json.dumps(call.arguments) for call in answer.tool_calls)])
+    return "".join([answer.content or "", *(call.name + arguments(call) for call in answer.tool_calls)])
 
 
 def _part_text(part: Mapping[str, Any]) -> str:

@@ -43,7 +43,7 @@ class Script:
     @property
     def shown(self) -> str:
         """Return the file's name for messages, which frameworks and records of other machines see."""
-        return "/".join(self.file.parts[-_SHOWN_PARTS:])
+        return Path(*self.file.parts[-_SHOWN_PARTS:]).as_posix()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +13,8 @@ import httpx2
 import openai
 import pytest
 from support.images import ROOT
+from support.upstream.said import MODEL
+from support.upstream.starting import TESTS, stated
 
 from runner.engine.protocol import Engine
 from runner.gateway.calls import read_calls
@@ -24,7 +24,7 @@ from runner.gateway.settings import gateway_settings
 from runner.images import pipeline
 from runner.images.models import ImageContext
 from runner.names import PROJECT
-from runner.spec.models import Model
+from runner.spec.model import Model
 
 pytestmark = pytest.mark.engine
 
@@ -61,9 +61,17 @@ def upstream(base: str) -> Iterator[str]:
         listening = LogMessageWaitStrategy(re.compile(r"listening on \d+")).with_startup_timeout(60)
         container = (
             DockerContainer(base)
-            .with_command(["python3", "-u", "/upstream.py", KEY])
-            .with_volume_mapping(Path(__file__).with_name("upstream.py"), "/upstream.py", "ro")
-            .with_kwargs(network_mode="host", init=True, read_only=True, cap_drop=["ALL"], user="65534:65534")
+            .with_command(["python3", "-u", "-m", "support.upstream", KEY])
+            .with_volume_mapping(TESTS / "support", "/tests/support", "ro")
+            .with_env("PYTHONDONTWRITEBYTECODE", "1")
+            .with_kwargs(
+                working_dir="/tests",
+                network_mode="host",
+                init=True,
+                read_only=True,
+                cap_drop=["ALL"],
+                user="65534:65534",
+            )
             .waiting_for(listening.with_poll_interval(0.1))
         )
         with container:
@@ -115,16 +123,10 @@ def _ask(sdk: openai.OpenAI, number: int) -> str:
     return "".join(choice.delta.content or "" for chunk in stream for choice in chunk.choices)
 
 
-def _stated(upstream: str) -> list[dict[str, int]]:
-    with urllib.request.urlopen(f"{upstream}/stated", timeout=10) as answer:
-        stated: list[dict[str, int]] = json.load(answer)
-    return stated
-
-
 def test_recorded_tokens_are_those_the_server_states(upstream: str, client: Client, tmp_path: Path) -> None:
     """Twenty calls, whole and streamed, four at a time: each one's tokens stand in the file as the server said them."""
     spec = _spec(upstream, tmp_path)
-    before = len(_stated(upstream))
+    before = len(stated(upstream))
     with start_gateway(gateway_settings(spec.model, {"OPENAI_API_KEY": KEY})) as gateway:
         session = gateway.open(spec)
         sdk = client(session)
@@ -132,15 +134,13 @@ def test_recorded_tokens_are_those_the_server_states(upstream: str, client: Clie
             answers = list(pool.map(lambda number: _ask(sdk, number), range(1, CALLS + 1)))
         totals = gateway.close(session)
     calls = read_calls(spec.calls_file).calls
-    stated = _stated(upstream)[before:]
-    assert answers == ["a whole answer", "a streamed \u2026 answer"] * (CALLS // 2)
-    fields = ("prompt_tokens", "completion_tokens", "cached_tokens", "stream")
-    wanted = sorted(tuple(one[name] for name in fields) for one in stated)
+    told = stated(upstream)[before:]
+    assert sorted(answers) == sorted(one["text"] for one in told)
+    fields = ("tokens_in", "tokens_out", "tokens_cached", "stream")
+    wanted = sorted(tuple(one[name] for name in fields) for one in told)
     assert len(wanted) == CALLS
     assert sorted((call.tokens_in, call.tokens_out, call.tokens_cached, int(call.stream)) for call in calls) == wanted
-    assert {(call.status, call.usage_source, call.model_used) for call in calls} == {
-        (200, "provider", "upstream-model-2")
-    }
+    assert {(call.status, call.usage_source, call.model_used) for call in calls} == {(200, "provider", MODEL)}
     assert (totals.api_calls, totals.failed_calls, totals.unmetered_calls) == (CALLS, 0, 0)
     sums = tuple(sum(column) for column in zip(*wanted, strict=True))
     assert (totals.tokens_in, totals.tokens_out, totals.tokens_cached) == sums[:3]
