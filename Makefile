@@ -11,7 +11,7 @@ export TESTCONTAINERS_RYUK_DISABLED := true
 BIN := .venv/bin
 STAMPS := .venv/stamps
 INSTALL := scripts/install.sh pyproject.toml
-CODE := runner tests scripts $(wildcard bench/*.py) docs/conf.py
+CODE := runner tests scripts $(wildcard bench/*.py) bench/gateway docs/conf.py
 DOCS := build/docs
 
 .PHONY: help

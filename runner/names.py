@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 PROJECT = "codegen-runner"
 """Distribution name; prefix of image tags, containers, volumes and cache folders."""
 
@@ -48,3 +50,8 @@ SHIM_REPORT = ".shim.json"
 
 EXIT_TIMED_OUT = 124
 """Exit code of a step whose deadline passed, as with timeout(1)."""
+
+
+def canonical_project(name: str) -> str:
+    """Return a Python project's name as it is compared, PEP 503."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -11,6 +11,8 @@ from model_pages import event_section, model_section
 from runner import events
 from runner.cli.reference import cli_reference, exit_code_table, help_texts
 from runner.evidence import records
+from runner.gateway.calls import Call
+from runner.gateway.egress.connections import Connection
 from runner.plan import models as plan
 from runner.spec.reference import configuration_reference
 from runner.spec.schema import schema_texts
@@ -79,12 +81,15 @@ def records_page() -> str:
         plan.Run,
         plan.PlannedStep,
         plan.ImageRef,
+        Call,
+        Connection,
     )
     return (
         "# Records\n\n"
         "The JSON of `metadata.json` in a run's directory and in its steps' folders. `run` in a run's record is the planned "
         "run, complete; its `framework`, `limits` and `model` have the keys of [the configuration](configuration.md). "
-        "`about` in `metrics.json` maps names to MetricAbout.\n\n" + "\n".join(model_section(model) for model in models)
+        "`about` in `metrics.json` maps names to MetricAbout. Call is a line of `llm/calls.jsonl`, Connection one of "
+        "`llm/connections.jsonl`.\n\n" + "\n".join(model_section(model) for model in models)
     )
 
 

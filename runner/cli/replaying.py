@@ -85,6 +85,7 @@ def inputs_of(project: Project, recorded: Recorded, output: Path, mode: str) -> 
         model=_replaying(run, mode),
         output=str(output),
         archive=run.archive,
+        history=run.history,
         packages=run.packages,
     )
     scenario = Scenario(

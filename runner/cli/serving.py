@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TOKEN = "RUNNER_GATEWAY_TOKEN"  # noqa: S105  the name of a variable
 _SHORTEST_TOKEN = 16
+_HIGHEST_PORT = 65535
 _PROVIDERS = ("openai", "anthropic", "azure", "scripted", "replay")
 _BUDGETS = {
     "tokens": (int, "tokens in and out together; a call beyond is refused"),
@@ -46,8 +47,11 @@ def add_model(parser: ArgumentParser) -> None:
     group.add_argument("--api-version", metavar="DATE", help="azure: version of a deployment's API")
     group.add_argument("--key-env", metavar="NAME", help="variable with the key; by default the provider's usual one")
     group.add_argument("--key-file", metavar="FILE", help="file with the key instead, readable by you only")
-    group.add_argument("--answers", metavar="FILE", help="scripted: answers; those of the file's first step are given")
+    group.add_argument("--answers", metavar="FILE", help="scripted: file of answers")
     group.add_argument("--recording", metavar="DIR", help="replay: run directory whose calls are answered again")
+    group.add_argument(
+        "--step", metavar="NAME", help="scripted, replay: step whose answers are given; by default the first"
+    )
     group.add_argument("--prices", metavar="FILE", help="table of prices; by default that of the project, if in one")
 
 
@@ -85,6 +89,10 @@ def listen_of(args: Namespace) -> Listen:
     from runner.gateway.serve import free_socket, require_private
     from runner.gateway.session import Listen
 
+    if args.port is not None and not 0 <= args.port <= _HIGHEST_PORT:
+        raise ConfigError(
+            f"--port {args.port} is no port", hint=f"give one up to {_HIGHEST_PORT}, or 0 for any that is free"
+        )
     path = Path(args.socket).absolute() if args.socket else None
     if path is not None:
         free_socket(path)
@@ -147,6 +155,7 @@ def spec_of(args: Namespace, model: Model, folder: Path) -> SessionSpec:
         allow=_hosts(args.allow),
         answers=Path(args.answers).absolute() if args.answers else None,
         recording=Path(args.recording).absolute() if args.recording else None,
+        step=args.step,
     )
 
 

@@ -14,20 +14,19 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from runner.errors import StorageError
 from runner.evidence.atomic import is_temporary, replacing, write_text
-from runner.evidence.compress import compressor
+from runner.evidence.content import Changed, read_file
+from runner.evidence.history.blobs import SEEN
 from runner.evidence.layout import RunLayout
 from runner.evidence.manifest import MANIFEST, Listed, Skipped, encode
-from runner.evidence.tarformat import TarFile, TarFolder, TarLink, TarMember, header, padding, trailer
-from runner.evidence.walk import DIRECTORY, FILE, LINK, Entry, RawPath, entry_of, open_below, opened, walk
+from runner.evidence.pack import Packer
+from runner.evidence.tarformat import TarFile, TarFolder, TarLink, TarMember, header, padding
+from runner.evidence.walk import DIRECTORY, FILE, LINK, Entry, RawPath, opened, walk
 
 LARGEST_MEMBER = 8 * 1024**3
 """Bytes of the largest file that is archived: a sparse file may claim to be larger than any disk."""
-_CHUNK = 1024 * 1024
-"""Bytes given to the compressor at a time, always: its output may depend on how its input is cut."""
 _PATIENCE = 2
 """Times a file may be found changing before it is left out."""
 _TRIES = 20
@@ -49,14 +48,6 @@ class ArchiveInfo:
     skipped: tuple[Skipped, ...]
 
 
-class _Changed(Exception):
-    """A file changed between the moment its digest was taken and the moment it was written."""
-
-    def __init__(self, path: RawPath) -> None:
-        super().__init__(path)
-        self.path = path
-
-
 def write_archive(layout: RunLayout, kind: str, *, largest: int = LARGEST_MEMBER) -> ArchiveInfo:
     """Archive a run directory, beside its digests, all replaced in one step each and the archive last.
 
@@ -76,7 +67,7 @@ def write_archive(layout: RunLayout, kind: str, *, largest: int = LARGEST_MEMBER
     for _ in range(_TRIES):
         try:
             return _attempt(layout, kind, largest, {path for path, times in restless.items() if times >= _PATIENCE})
-        except _Changed as change:
+        except Changed as change:
             restless[change.path] += 1
     raise StorageError(
         f"cannot archive {layout.root}",
@@ -91,27 +82,26 @@ def _attempt(layout: RunLayout, kind: str, largest: int, leave_out: set[RawPath]
         selection = _Selection(root=root, own=_own_names(layout), largest=largest, leave_out=leave_out)
         chosen = selection.choose()
         manifest = encode((one for one, _ in chosen), selection.skipped)
-        with replacing(path) as stream:
-            sink = _Sink(stream, kind)
+        with replacing(path) as stream, Packer(stream, kind) as sink:
             sink.write(header(TarFile(path=MANIFEST.encode(), size=len(manifest), executable=False)))
             sink.write(manifest + padding(len(manifest)))
             for listed, entry in chosen:
                 _write_member(sink, root, listed.member, entry)
             sink.close()
             # The archive takes its place when this block ends: where it stands, its digests do too.
-            write_text(layout.archive_digest(kind), f"{sink.file_digest.hexdigest()}  {path.name}\n")
-            write_text(layout.tar_digest, f"{sink.tar_digest.hexdigest()}  {path.with_suffix('').name}\n")
+            write_text(layout.archive_digest(kind), f"{sink.sha256}  {path.name}\n")
+            write_text(layout.tar_digest, f"{sink.tar_sha256}  {path.with_suffix('').name}\n")
     return ArchiveInfo(
         path=path,
-        sha256=sink.file_digest.hexdigest(),
-        tar_sha256=sink.tar_digest.hexdigest(),
+        sha256=sink.sha256,
+        tar_sha256=sink.tar_sha256,
         bytes=sink.bytes,
         members=len(chosen) + 1,
         skipped=tuple(selection.skipped),
     )
 
 
-def _write_member(sink: _Sink, root: int, member: TarMember, entry: Entry) -> None:
+def _write_member(sink: Packer, root: int, member: TarMember, entry: Entry) -> None:
     sink.write(header(member))
     if isinstance(member, TarFile):
         for chunk in _read_again(root, member.path, entry):
@@ -120,11 +110,11 @@ def _write_member(sink: _Sink, root: int, member: TarMember, entry: Entry) -> No
 
 
 def _own_names(layout: RunLayout) -> frozenset[bytes]:
-    """Return what an archive never holds: itself, its like, and their digests."""
-    paths = [layout.tar_digest]
+    """Return what an archive never holds: itself, its like, their digests, and what only this machine can use."""
+    paths = [layout.tar_digest, layout.history / SEEN]
     for kind in ("zstd", "gzip"):
         paths += [layout.archive(kind), layout.archive_digest(kind)]
-    return frozenset(os.fsencode(path.name) for path in paths)
+    return frozenset(os.fsencode(path.relative_to(layout.root)) for path in paths)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,70 +169,14 @@ class _Selection:
 
     def _digest(self, path: RawPath, entry: Entry) -> str:
         digest = hashlib.sha256()
-        for chunk in _read(self.root, path, entry):
+        for chunk in read_file(self.root, path, entry):
             digest.update(chunk)
         return digest.hexdigest()
-
-
-def _read(root: int, path: RawPath, entry: Entry) -> Iterator[bytes]:
-    """Yield a file's content, exactly as long as `entry` says.
-
-    Raises:
-        OSError: if it cannot be read.
-        _Changed: if it is not, or is no longer, the file that `entry` describes.
-    """
-    try:
-        handle = open_below(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    except FileNotFoundError:
-        raise _Changed(path) from None
-    with os.fdopen(handle, "rb", buffering=0) as stream:
-        left = entry.size
-        while left and (chunk := stream.read(min(left, _CHUNK))):
-            left -= len(chunk)
-            yield chunk
-        if left or entry_of(os.fstat(handle)) != entry:
-            raise _Changed(path)
 
 
 def _read_again(root: int, path: RawPath, entry: Entry) -> Iterator[bytes]:
     """Read a file that could be read a moment ago: whatever goes wrong now is a change."""
     try:
-        yield from _read(root, path, entry)
+        yield from read_file(root, path, entry)
     except OSError as error:
-        raise _Changed(path) from error
-
-
-class _Sink:
-    """A stream that is compressed and hashed on its way to a file."""
-
-    def __init__(self, stream: BinaryIO, kind: str) -> None:
-        self._stream = stream
-        self._compressor = compressor(kind)
-        self._pending = bytearray()
-        self._tar_bytes = 0
-        self.bytes = 0
-        self.tar_digest = hashlib.sha256()
-        self.file_digest = hashlib.sha256()
-
-    def write(self, data: bytes) -> None:
-        """Take a piece of the tar."""
-        self._tar_bytes += len(data)
-        self._pending += data
-        while len(self._pending) >= _CHUNK:
-            self._compress(bytes(memoryview(self._pending)[:_CHUNK]))
-            del self._pending[:_CHUNK]
-
-    def close(self) -> None:
-        """End the tar and the compressed stream."""
-        self.write(trailer(self._tar_bytes))
-        self._compress(bytes(self._pending))
-        self._put(self._compressor.flush())
-
-    def _compress(self, chunk: bytes) -> None:
-        self.tar_digest.update(chunk)
-        self._put(self._compressor.compress(chunk))
-
-    def _put(self, data: bytes) -> None:
-        self.file_digest.update(data)
-        self.bytes += len(data)
-        self._stream.write(data)
+        raise Changed(path) from error

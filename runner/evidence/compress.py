@@ -13,6 +13,8 @@ import zstandard
 
 ZSTD_LEVEL = 3
 GZIP_LEVEL = 6
+_WORKERS = 2
+"""Threads of a parallel zstd: few, since other runs want the cores as well."""
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """RFC 1952: deflate, no name, no comment, modification time 0, no level hint, operating system unknown."""
 _GZIP_MAGIC = _GZIP_HEADER[:2]
@@ -50,15 +52,22 @@ class _Gzip:
         return self._pending + self._deflate.flush() + tail
 
 
-def compressor(kind: str) -> Compressor:
+def compressor(kind: str, *, parallel: bool = False) -> Compressor:
     """Return a compressor of kind `zstd` or `gzip`.
 
-    One thread, because zstd's output differs between none and some worker threads; no content size, because the size
-    is not known when the first byte goes out.
+    Zstd's output differs between none and some worker threads, and is the same for any number from one on: whether it
+    has any must not depend on the machine. No content size, because it is not known when the first byte goes out.
+
+    Args:
+        kind: which.
+        parallel: whether zstd works in threads of its own, which pays for megabytes and costs for less.
     """
     if kind == "gzip":
         return _Gzip()
-    settings = zstandard.ZstdCompressor(level=ZSTD_LEVEL, threads=0, write_content_size=False, write_checksum=True)
+    threads = _WORKERS if parallel else 0
+    settings = zstandard.ZstdCompressor(
+        level=ZSTD_LEVEL, threads=threads, write_content_size=False, write_checksum=True
+    )
     return cast("Compressor", settings.compressobj())
 
 

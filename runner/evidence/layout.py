@@ -27,6 +27,9 @@ class RunLayout:
     ├── llm/calls.jsonl          one line per model call
     ├── llm/connections.jsonl    one line per other connection, made or refused
     ├── llm/bodies/              requests and answers, redacted, each once under its sha256
+    ├── history/                 the workspace after every step, as an OCI image layout: a layer and a tag per step
+    │   ├── oci-layout  index.json
+    │   └── blobs/sha256/        layers, and what says which belong to which step
     ├── logs/run.log             this run's events, JSON lines
     ├── run.tar.zst              deterministic archive (or run.tar.gz)
     ├── run.tar.zst.sha256       its digest, for `sha256sum -c`
@@ -59,6 +62,10 @@ class RunLayout:
     @property
     def calls(self) -> Path:
         return self.root / "llm" / "calls.jsonl"
+
+    @property
+    def history(self) -> Path:
+        return self.root / "history"
 
     @property
     def log(self) -> Path:

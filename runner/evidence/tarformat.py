@@ -14,7 +14,9 @@ _RECORD = 20 * BLOCK
 """An archive's length is a multiple of this, as tar programs have it since tapes."""
 _MOST_NAME = 100
 _MOST_SIZE = 8**11 - 1
-_REGULAR, _SYMLINK, _FOLDER, _EXTENDED = b"0", b"2", b"5", b"x"
+REGULAR, HARDLINK, SYMLINK, FOLDER = b"0", b"1", b"2", b"5"
+"""Type flags of members."""
+_EXTENDED = b"x"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +48,26 @@ def header(member: TarMember) -> bytes:
     """Return what stands before a member's content: one block, or three and more if a field does not fit in one."""
     match member:
         case TarFile():
-            kind, path, target, size = _REGULAR, member.path, b"", member.size
+            kind, path, target, size = REGULAR, member.path, b"", member.size
         case TarFolder():
-            kind, path, target, size = _FOLDER, member.path + b"/", b"", 0
+            kind, path, target, size = FOLDER, member.path + b"/", b"", 0
         case TarLink():
-            kind, path, target, size = _SYMLINK, member.path, member.target, 0
+            kind, path, target, size = SYMLINK, member.path, member.target, 0
+    return raw_header(kind, path, target=target, size=size, mode=permissions(member))
+
+
+def raw_header(kind: bytes, path: bytes, *, target: bytes = b"", size: int = 0, mode: int) -> bytes:
+    """Return the blocks before a member's content from the fields as they stand in it.
+
+    Args:
+        kind: type flag, like REGULAR.
+        path: its name; a folder's ends in a slash.
+        target: what a link of either sort points to.
+        size: bytes of content that follow.
+        mode: permission bits, written as they are.
+    """
     records = _too_long(path, target, size)
-    block = _block(kind, path[:_MOST_NAME], target[:_MOST_NAME], 0 if size > _MOST_SIZE else size, permissions(member))
+    block = _block(kind, path[:_MOST_NAME], target[:_MOST_NAME], 0 if size > _MOST_SIZE else size, mode)
     if not records:
         return block
     return _block(_EXTENDED, b"pax", b"", len(records), 0o644) + records + padding(len(records)) + block

@@ -21,6 +21,7 @@ from runner.evidence.runlog import RunLog
 from runner.evidence.tree import make_collectable, scan
 from runner.execution.container import prepare_run
 from runner.execution.context import Context, iso, now
+from runner.execution.history import keep_step
 from runner.execution.host import describe_host
 from runner.execution.step import StepDone, break_step, perform_step, skip_step
 from runner.gateway.labels import model_label
@@ -104,6 +105,7 @@ def _perform_steps(context: Context, run: Run, record: RunRecord, story: _Story)
                 )
                 remaining -= one.seconds
                 done.append(one)
+                keep_step(layout, run, one, story.notes)
                 _write_step(layout, one)
                 write_json(layout.metadata, record.model_copy(update={"steps": tuple(d.record for d in done)}))
     except (RunnerError, OSError) as error:

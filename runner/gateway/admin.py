@@ -70,9 +70,15 @@ def make_admin(sessions: Sessions, tell: Callable[[bytes], None]) -> web.Applica
 def _cannot_listen(listen: Listen, error: OSError) -> ConfigError:
     place = str(listen.path) if listen.path is not None else f"{listen.host}:{listen.port}"
     return ConfigError(
-        f"cannot listen on {place}: {os.strerror(error.errno) if error.errno else error}",
+        f"cannot listen on {place}: {_reason(error)}",
         hint="choose another --port, --host or --socket",
     )
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return str(error.strerror)
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _json(body: bytes) -> web.Response:

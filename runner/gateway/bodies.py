@@ -18,6 +18,7 @@ from urllib.parse import quote
 import zstandard
 
 from runner.errors import ConfigError, StorageError
+from runner.gateway.hiding import SHORTEST_SECRET
 
 FOLDER = "bodies"
 """Name of the folder beside the calls file."""
@@ -27,8 +28,6 @@ LARGEST = 64 * 1024 * 1024
 _LEVEL = 3
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _DAMAGED = "take another copy of the recording; this one cannot be replayed"
-_SHORTEST_SECRET = 8
-"""Characters; taking out anything shorter would take words out of ordinary texts."""
 
 Mode = Literal["full", "digest", "off"]
 
@@ -79,6 +78,10 @@ class Bodies:
         for pattern in self._patterns:
             text = pattern.sub(REDACTED, text)
         return text.encode("utf-8", "surrogateescape")
+
+    def redact_text(self, words: str) -> str:
+        """Return a text in the same way; what UTF-8 cannot hold is replaced, as a framework may send half a character."""
+        return self.redact(words.encode("utf-8", "replace")).decode("utf-8", "replace")
 
 
 def body_path(folder: Path, digest: str) -> Path:
@@ -134,7 +137,7 @@ def _spellings(secrets: Iterable[str]) -> list[bytes]:
     """Return every secret as it may stand in a body: as it is, as JSON writes it, with slashes escaped, in a URL."""
     found: set[str] = set()
     for secret in secrets:
-        if len(secret) >= _SHORTEST_SECRET:
+        if len(secret) >= SHORTEST_SECRET:
             written = json.dumps(secret)[1:-1]
             found |= {secret, written, written.replace("/", "\\/"), quote(secret, safe="")}
     return sorted((one.encode() for one in found), key=len, reverse=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic_core import from_json
 
 from runner.gateway.session import Totals
+
+GONE = 499
+"""Status of a call whose framework had gone before a provider could be asked: nobody got it."""
 
 
 class Call(BaseModel):
@@ -81,14 +86,24 @@ class CallsRead:
 def append_call(path: Path, call: Call) -> None:
     """Add a call to the file, whole and synced, whoever else writes to it.
 
+    A line before it that a full disk cut short is ended first, so that only that one is lost.
+
     Raises:
         OSError: if the disk does not take it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     line = (call.model_dump_json() + "\n").encode()
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
+        # Another's line that is being written looks as if it had been cut short. Without locks there may be an empty line.
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            line = b"\n" + line
         written = os.write(fd, line)
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)
         if written != len(line):
             raise OSError(f"only {written} of {len(line)} bytes could be written to {path}")
         os.fsync(fd)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -32,6 +32,11 @@ _NOTHING: Mapping[str, Any] = {}
 SourceOfUsage = Literal["provider", "rule", "partial", "no answer", "unknown"]
 
 
+def clean(words: str) -> str:
+    """Return a text with what UTF-8 cannot hold replaced: a framework may send half a character."""
+    return words.encode("utf-8", "replace").decode()
+
+
 @dataclass(kw_only=True)
 class Draft:
     """Holds what is known of one call."""
@@ -40,6 +45,8 @@ class Draft:
     method: str
     path: str
     """Without its query."""
+    hide: Callable[[str], str] = clean
+    """Takes out of a text what must not be recorded, and what UTF-8 cannot hold."""
     format: Format = field(init=False)
     arrived: float = field(default_factory=time.monotonic)
     time: float = field(default_factory=time.time)
@@ -68,6 +75,8 @@ class Draft:
     kept_size: int = 0
     counted: bool = False
     """Whether the budgets know of the call."""
+    keeping: asyncio.Future[str | None] | None = None
+    """What keeps the request's body meanwhile, and returns its digest."""
     recording: asyncio.Task[str] | None = None
     """What writes the call's line."""
 
@@ -100,17 +109,21 @@ class Draft:
         self.status = self.status or refused.status
         self.exceeded = refused.exceeded
 
+    def hidden(self, words: str | None) -> str | None:
+        """Return a text as it may be recorded, if there is one."""
+        return self.hide(words) if words is not None else None
+
     def facts(self) -> dict[str, Any]:
         """Return what is known before a provider is asked, by the names of `Call`."""
         return {
             "time": stamp(self.time),
             "method": self.method,
-            "path": clean(self.path),
+            "path": self.hide(self.path),
             "format": self.format.name,
             "stream": asks_stream(self.values),
-            "model_asked": clean(text(self.values.get("model"))),
-            "model_sent": clean(self.model_sent),
-            "parameters": parameters(self.values),
+            "model_asked": self.hidden(text(self.values.get("model"))),
+            "model_sent": self.hidden(self.model_sent),
+            "parameters": parameters(self.values, self.hide),
             "pinned": self.pinned,
             "request_bytes": len(self.request),
         }
@@ -141,9 +154,9 @@ def to_call(
         attempt=spec.attempt,
         n=draft.n,
         provider=spec.model.provider if spec.model is not None else "",
-        model_used=clean(draft.seen.model),
+        model_used=draft.hidden(draft.seen.model),
         status=draft.status,
-        error=clean(draft.error),
+        error=draft.hidden(draft.error),
         fault=draft.fault,
         tokens_in=usage.tokens_in,
         tokens_out=usage.tokens_out,
@@ -164,7 +177,7 @@ def to_call(
         cost_usd=cost.usd,
         cost_reason=cost.reason,
         cost_source=cost.source,
-        finish_reason=clean(draft.seen.finish_reason),
+        finish_reason=draft.hidden(draft.seen.finish_reason),
         client_gone=draft.client_gone,
         **draft.facts(),
     )
@@ -179,21 +192,27 @@ def usage_source(draft: Draft) -> SourceOfUsage:
     return "rule" if draft.counted_by_rule else "provider"
 
 
-def parameters(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the request's parameters: everything short that is no part of the conversation."""
+def parameters(body: Mapping[str, Any], hide: Callable[[str], str] = clean) -> dict[str, Any]:
+    """Return the request's parameters: everything short that is no part of the conversation, as it may be recorded."""
     found: dict[str, Any] = {}
     for key, value in body.items():
         if key in _NOT_PARAMETERS or (isinstance(value, str) and len(value) > _LONGEST_PARAMETER):
             continue
         written = json.dumps(value, ensure_ascii=False)
         if len(written) <= _LONGEST_PARAMETER:
-            found[str(clean(key))] = json.loads(written.encode("utf-8", "replace"))
+            found[hide(key)] = _hidden(value, hide)
     return found
 
 
-def clean(words: str | None) -> str | None:
-    """Return a text with what UTF-8 cannot hold replaced: a framework may send half a character."""
-    return words.encode("utf-8", "replace").decode() if words is not None else None
+def _hidden(value: Any, hide: Callable[[str], str]) -> Any:
+    match value:
+        case str():
+            return hide(value)
+        case list():
+            return [_hidden(one, hide) for one in value]
+        case dict():
+            return {hide(name): _hidden(one, hide) for name, one in value.items()}
+    return value
 
 
 def stamp(moment: float) -> str:

@@ -10,12 +10,15 @@ from dataclasses import dataclass, replace
 from aiohttp import ClientError, web
 
 from runner.gateway.budgets import Purses
+from runner.gateway.calls import GONE
 from runner.gateway.draft import Draft
+from runner.gateway.egress.switch import own_target
 from runner.gateway.formats import api_path
 from runner.gateway.formats.protocol import asks_stream
 from runner.gateway.jsontext import read_object, replace_members
 from runner.gateway.metering import text
 from runner.gateway.providers.protocol import Ask, Provider, Refused, Reply
+from runner.gateway.record import keep_request
 from runner.gateway.relay import finish, relay
 from runner.gateway.served import Served
 from runner.spec.model import Model
@@ -26,6 +29,8 @@ _READ_SECONDS = 120.0
 _PASSED_ON = ("accept", "content-type", "openai-beta", "anthropic-version", "anthropic-beta", "idempotency-key")
 _DECODED = {"", "identity", "gzip", "deflate", "br", "zstd"}
 """Encodings that are undone while a body is read."""
+_SOON = 0.1
+"""Seconds of waiting for the provider that are none."""
 _INVALID = "invalid_request_error"
 
 
@@ -40,7 +45,8 @@ async def perform(served: Served, request: web.Request, draft: Draft) -> web.Str
         served.purses.begin()
         draft.counted = True
         served.pending.begin(draft.n, {**draft.facts(), "model_sent": sent})
-        noted = _Noted(provider=provider, draft=draft, sent=sent, purses=served.purses)
+        keep_request(served, draft)
+        noted = _Noted(provider=provider, request=request, draft=draft, sent=sent, purses=served.purses)
         async with served.lane.answered(noted, ask, draft.tries) as reply:
             return await relay(served, request, draft, reply)
     except Refused:
@@ -154,9 +160,14 @@ def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
     return found if encoding in _DECODED else {**found, "content-encoding": encoding}
 
 
+def target_of(request: web.Request) -> str:
+    """Return what a request asks for as it was written, without the gateway's own address before it."""
+    return own_target(request.raw_path) or request.raw_path
+
+
 def _target(request: web.Request) -> str:
     """Return a request's path as the provider's public API has it, with its query."""
-    path, _, query = request.raw_path.partition("?")
+    path, _, query = target_of(request).partition("?")
     plain = api_path(path)
     if not plain.startswith("/") or not request.raw_path.isascii():
         raise _bad(400, f"{path[:200]!r} is no path")
@@ -175,9 +186,13 @@ def _bad(status: int, message: str) -> Refused:
 
 @dataclass(frozen=True, kw_only=True)
 class _Noted:
-    """A provider that notes in the draft that it has been asked, and that has as long as the budgets leave."""
+    """A provider that notes in the draft that it has been asked, and that has as long as the budgets leave.
+
+    It is not asked for a framework that has gone while its call waited: many then ask anew, and one answer is enough.
+    """
 
     provider: Provider
+    request: web.Request
     draft: Draft
     sent: str | None
     purses: Purses
@@ -188,6 +203,9 @@ class _Noted:
 
     async def answer(self, ask: Ask) -> Reply:
         """Answer one call, in one try. Raises Refused."""
+        if self.draft.tries.waited > _SOON and (self.request.transport is None or self.request.transport.is_closing()):
+            self.draft.client_gone = True
+            raise _bad(GONE, "the framework had gone before the provider could be asked")
         self.draft.model_sent = self.sent
         left = self.purses.seconds_left()
         if left is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -55,6 +56,9 @@ def main() -> None:
     """Read the boot line and serve."""
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as pipe:
         boot = Boot.model_validate_json(pipe.readline())
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # All runs' connections are this process's; the usual soft limit is meant for programs that use select.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     asyncio.run(_serve(boot))
     shutil.rmtree(boot.folder, ignore_errors=True)
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from runner.errors import ConfigError, RunnerError, StorageError
 from runner.gateway.bodies import FOLDER, body_path
-from runner.gateway.calls import Call, read_calls
+from runner.gateway.calls import GONE, Call, read_calls
 from runner.plan.digest import canonical, sha256
 from runner.plan.models import Run
 
@@ -42,8 +42,15 @@ class Recording:
         return self.run.model.redact if self.run.model is not None else ()
 
     def of(self, step: str, attempt: int) -> tuple[Call, ...]:
-        """Return the calls of one attempt of a step, in the order of arrival."""
-        return tuple(call for call in self.calls if (call.step, call.attempt) == (step, attempt))
+        """Return the calls of one attempt of a step, in the order of arrival; of its last one if there were fewer."""
+        calls = [call for call in self.calls if call.step == step]
+        last = max((call.attempt for call in calls), default=0)
+        return tuple(call for call in calls if call.attempt == min(attempt, last))
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Return the steps that called a model, in order."""
+        return tuple(dict.fromkeys(call.step for call in self.calls))
 
 
 def load_recording(folder: Path) -> Recording:
@@ -96,7 +103,7 @@ def was_answered(call: Call) -> bool:
     reached = call.model_sent is not None or (
         call.format == "other" and (call.fault, call.status) != ("framework", _WRONG_TOKEN)
     )
-    return call.status > 0 and not call.exceeded and reached
+    return call.status not in {0, GONE} and not call.exceeded and reached
 
 
 def digest(recording: Recording) -> str:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from runner.errors import ConfigError
 from runner.gateway.answers import load_answers
 from runner.gateway.calls import Call, read_calls
+from runner.gateway.recording import load_recording
 from runner.gateway.session import Listen, Session, SessionSpec
 from runner.spec.model import Budgets, Model
 
@@ -34,6 +35,7 @@ def served(
     allow: tuple[str, ...] = (),
     answers: Path | None = None,
     recording: Path | None = None,
+    step: str | None = None,
 ) -> SessionSpec:
     """Return the session that is served.
 
@@ -44,19 +46,20 @@ def served(
         calls_file: where calls are recorded; it may hold those of earlier times.
         budgets: what may be used up, by all attempts together in `run`.
         allow: hosts that may be reached through the proxy.
-        answers: file of scripted answers; those of its first step are given.
+        answers: file of scripted answers.
         recording: run directory whose calls are answered again.
+        step: whose answers are given, of the file or the run; by default the first.
 
     Raises:
-        ConfigError: if the answers cannot be used.
+        ConfigError: if the answers or the recording cannot be used, or have no such step.
+        StorageError: if the recording is damaged.
     """
     earlier = [call.attempt for call in read_calls(calls_file).calls if call.run == NAME]
-    step = NAME if answers is None else next(iter(load_answers(answers).steps), NAME)
     return SessionSpec(
         run=NAME,
         framework=NAME,
         scenario=NAME,
-        step=step,
+        step=_step(step, answers, recording),
         index=1,
         attempt=max(earlier, default=0) + 1,
         model=model,
@@ -66,6 +69,18 @@ def served(
         allow=allow,
         recording=recording,
     )
+
+
+def _step(wanted: str | None, answers: Path | None, recording: Path | None) -> str:
+    """Return the step whose answers are given."""
+    steps: tuple[str, ...] = ()
+    if answers is not None:
+        steps = tuple(load_answers(answers).steps)
+    elif recording is not None:
+        steps = load_recording(recording).steps
+    if wanted is not None and wanted not in steps:
+        raise ConfigError(f"there are no answers for a step `{wanted}`", hint=f"choices: {', '.join(steps) or 'none'}")
+    return wanted or next(iter(steps), NAME)
 
 
 def require_private(host: str) -> None:

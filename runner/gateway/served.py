@@ -11,9 +11,9 @@ from pydantic import SecretStr
 from runner.gateway.bodies import Bodies
 from runner.gateway.budgets import Purses
 from runner.gateway.calls import Call
+from runner.gateway.hiding import hide_text
 from runner.gateway.pending import Pending
 from runner.gateway.prices import Prices
-from runner.gateway.providers.http import HIDDEN
 from runner.gateway.providers.protocol import Provider
 from runner.gateway.session import MeteredSink, SessionSpec, ignore
 from runner.gateway.traffic import Lane
@@ -61,8 +61,7 @@ class Served:
 
     def hide(self, words: str) -> str:
         """Take the key out of a text."""
-        secret = self.key.get_secret_value() if self.key is not None else ""
-        return words.replace(secret, HIDDEN) if secret else words
+        return hide_text(words, self.key)
 
 
 def answered(call: Call) -> bool:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from runner.gateway.draft import Draft
-from runner.gateway.exchange import error_headers, fail, perform, require_model, the_model
+from runner.gateway.exchange import error_headers, fail, perform, require_model, target_of, the_model
 from runner.gateway.formats import api_path, find, models
 from runner.gateway.formats.protocol import Format
 from runner.gateway.jsontext import encode
@@ -37,7 +37,7 @@ def make_app(served: Served, routes: Sequence[web.RouteDef] = ()) -> web.Applica
         task = asyncio.current_task()
         served.tasks |= {task} if task is not None else set()
         try:
-            path = request.raw_path.partition("?")[0]
+            path = target_of(request).partition("?")[0]
             wire = find(request.method, path, anthropic="anthropic-version" in request.headers)
             if wire.name == "models":
                 return _models(served, request, wire)
@@ -54,7 +54,7 @@ def make_app(served: Served, routes: Sequence[web.RouteDef] = ()) -> web.Applica
 async def _call(served: Served, request: web.Request, path: str, wire: Format) -> web.StreamResponse:
     """Answer a call; whatever happens, it has its line."""
     served.requests += 1
-    draft = Draft(n=served.requests, method=request.method, path=path)
+    draft = Draft(n=served.requests, method=request.method, path=path, hide=served.bodies.redact_text)
     draft.format = wire
     if served.bodies.mode == "off":
         draft.kept = None
@@ -104,7 +104,7 @@ def _models(served: Served, request: web.Request, wire: Format) -> web.Response:
     try:
         _authorize(served, request)
         model = the_model(served)
-        name = unquote(api_path(request.raw_path.partition("?")[0])[len(models.PATH) :].strip("/"))
+        name = unquote(api_path(target_of(request).partition("?")[0])[len(models.PATH) :].strip("/"))
         if name:
             require_model(model, name)
             return web.Response(body=encode(models.one(name, anthropic=anthropic)), headers=_JSON)

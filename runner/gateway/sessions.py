@@ -124,6 +124,8 @@ class Sessions:
         if one.egress is not None:
             await one.egress.close()
         await one.runner.cleanup()
+        # Calls that began meanwhile, on connections that were kept: cleaning up ends them, and does not wait for their lines.
+        await _drain(one.served, 0.0)
         if one.socket is not None:
             one.socket.unlink(missing_ok=True)
         self._remove(one.session)

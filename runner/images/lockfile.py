@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -139,11 +138,6 @@ def require_fresh(recipe: Recipe, lock: Lock, inputs: Mapping[str, str]) -> None
 def digest(value: object) -> str:
     """Return the sha256 of a value's canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def canonical_name(name: str) -> str:
-    """Normalise a Python distribution's name as PEP 503 says."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def unknown(name: str, choices: Iterable[str]) -> ConfigError:

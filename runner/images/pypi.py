@@ -10,8 +10,9 @@ from urllib.parse import unquote, urlsplit
 
 from runner.errors import ImageError
 from runner.images import cas, toolbox
-from runner.images.lockfile import Artifact, canonical_name
+from runner.images.lockfile import Artifact
 from runner.images.models import ImageContext
+from runner.names import canonical_project
 
 PIP = ("/usr/bin/python3", "/tools/pip.whl/pip")
 _LAST_LINES = 12
@@ -76,7 +77,7 @@ def _reported(item: dict[str, dict[str, object]]) -> _Reported:
     archive = download.get("archive_info")
     hashes = archive.get("hashes", {}) if isinstance(archive, dict) else {}
     return _Reported(
-        name=canonical_name(str(metadata["name"])),
+        name=canonical_project(str(metadata["name"])),
         version=str(metadata["version"]),
         file=unquote(urlsplit(str(download["url"])).path).rpartition("/")[2],
         sha256=hashes.get("sha256", ""),

@@ -134,7 +134,13 @@ def _cell(
         "packages_sha256": packages_sha256 if connected else None,
     }
     digest = cell_digest(cell_identity(**identity, image_id=image.id)) if image.id is not None else None
-    shown = {"version": 1, "experiment": experiment.name, "image": image, "archive": experiment.archive}
+    shown = {
+        "version": 1,
+        "experiment": experiment.name,
+        "image": image,
+        "archive": experiment.archive,
+        "history": experiment.history,
+    }
     return _Cell(framework=framework.name, scenario=scenario.name, digest=digest, fields=identity | shown)
 
 

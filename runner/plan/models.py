@@ -61,4 +61,7 @@ class Run(Planned):
     packages_sha256: str | None = Field(None, description="Digest of what is in their folder, if they come from one.")
     platform: str = Field(description="Platform of the engine, like linux/amd64.")
     archive: Literal["zstd", "gzip", "off"] = Field(description="Format of the run's archive; not part of the digest.")
+    history: Literal["off", "diff"] = Field(
+        "diff", description="Whether the workspace after each step is kept; not part of the digest."
+    )
     run_timeout: float = Field(description="Wall time of the whole run, seconds.")

@@ -86,6 +86,9 @@ class Experiment(Spec):
     jobs: Whole | None = Field(None, ge=1, le=4096, description="Parallel runs; by default from cores and memory.")
     output: str = Field("runs", description="Folder for run directories, relative to the project.")
     archive: Literal["zstd", "gzip", "off"] = Field("zstd", description="Format of each run's archive.")
+    history: Literal["off", "diff"] = Field(
+        "diff", description="Whether the workspace after each step is kept: `diff`, as what the step changed; or `off`."
+    )
 
 
 class Step(Spec):

@@ -16,7 +16,8 @@ from aiohttp import web
 
 from runner.gateway.egress.head import basic_password
 from runner.gateway.egress.pages import choose, render
-from runner.gateway.egress.source import Source, Unavailable, canonical
+from runner.gateway.egress.source import Source, Unavailable
+from runner.names import canonical_project
 
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="codegen-runner"'}
 _UNAUTHORIZED, _FIRST_ERROR = 401, 400
@@ -122,7 +123,7 @@ async def _nothing(_request: web.Request, _served: Served) -> web.StreamResponse
 
 
 async def _page(source: Source, request: web.Request, served: Served) -> web.StreamResponse:
-    project = canonical(request.match_info["project"])
+    project = canonical_project(request.match_info["project"])
     served.package = project
     form = choose(request.headers.get("Accept", ""))
     body = render(project, await source.files(project), form)
@@ -132,7 +133,7 @@ async def _page(source: Source, request: web.Request, served: Served) -> web.Str
 
 async def _file(source: Source, request: web.Request, served: Served) -> web.StreamResponse:
     """Hand on a file as it comes, and note the digest of what was handed on."""
-    project, name = canonical(request.match_info["project"]), request.match_info["file"]
+    project, name = canonical_project(request.match_info["project"]), request.match_info["file"]
     digest = hashlib.sha256()
     async with source.open(project, name) as opened:
         response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})

@@ -92,7 +92,7 @@ def _remedy(request: Head) -> str:
     if address is not None and ":" in request.host:
         return "an IPv6 address cannot be written there, a name can"
     entry = request.host if request.port in _WEB else f"{request.host}:{request.port}"
-    return f"to allow it write `allow: [{entry}]` in framework.yaml or in the scenario's step"
+    return f"to allow it write `allow: [{entry}]` in framework.yaml or in the scenario's step, or give `gateway serve` --allow"
 
 
 def _advised(story: Story, address: str) -> tuple[str, int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from runner.gateway.egress.index_settings import IndexSettings
+from runner.names import canonical_project
 
 if TYPE_CHECKING:
     import aiohttp
@@ -82,19 +82,14 @@ def find_source(spec: SessionSpec, http: aiohttp.ClientSession | None, index: In
     return IndexSource(http, index or IndexSettings(urls=()), spec.packages.before)
 
 
-def canonical(name: str) -> str:
-    """Return a project's name as it is compared, PEP 503."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def project_of(file: str) -> str:
     """Return the canonical name of the project that a wheel or sdist belongs to; empty if it is neither.
 
     Source: the file name conventions of the wheel and sdist formats, PEP 427 and PEP 625.
     """
     if file.endswith(".whl"):
-        return canonical(file.split("-", 1)[0])
+        return canonical_project(file.split("-", 1)[0])
     for suffix in _SDISTS:
         if file.endswith(suffix) and "-" in file:
-            return canonical(file.removesuffix(suffix).rpartition("-")[0])
+            return canonical_project(file.removesuffix(suffix).rpartition("-")[0])
     return ""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from runner.gateway.egress.egress import Egress
 
 HEAD_SECONDS = 30.0
+MOST = 1024
+"""Connections of one session at once: descriptors are the whole process's, and no step may take those of the others."""
 _OURSELVES = {f"127.0.0.1:{GATEWAY_PORT}", f"localhost:{GATEWAY_PORT}"}
 
 
@@ -28,16 +30,23 @@ class Switchboard:
     def __init__(self, make: Callable[[Switchboard], _Switch]) -> None:
         self._make = make
         self._closed = False
+        self._all: set[asyncio.Transport] = set()
         self.waiting: set[asyncio.Transport] = set()
 
     def __call__(self) -> asyncio.BaseProtocol:
         return self._make(self)
 
-    def begin(self, transport: asyncio.Transport) -> None:
-        """Note a new connection; one that comes after the end is ended."""
+    def begin(self, transport: asyncio.Transport) -> bool:
+        """Note a new connection, one that comes after the end is ended; tell whether there may be one more."""
+        if len(self._all) >= MOST:
+            self._all = {one for one in self._all if not one.is_closing()}
+        if len(self._all) >= MOST:
+            return False
+        self._all.add(transport)
         self.waiting.add(transport)
         if self._closed:
             transport.abort()
+        return True
 
     def close(self) -> None:
         """End the connections that wait for a head: none of them becomes a request any more."""
@@ -82,7 +91,8 @@ class _Switch(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._timer = asyncio.get_running_loop().call_later(self._seconds, self._transport.abort)
-        self._board.begin(self._transport)
+        if not self._board.begin(self._transport):
+            self._refuse(503, f"this step has {MOST} connections already")
 
     def connection_lost(self, _: Exception | None) -> None:
         self._timer.cancel()
@@ -136,10 +146,17 @@ def _concerns_proxy(data: bytes) -> bool:
     method, _, rest = data[: data.find(b"\r\n")].partition(b" ")
     if method == b"CONNECT":
         return True
-    target = rest.split(b" ", 1)[0]
-    if target.startswith((b"/", b"*")) or b"://" not in target:
-        return False
+    return own_target(rest.split(b" ", 1)[0].decode("latin-1")) is None
+
+
+def own_target(target: str) -> str | None:
+    """Return a request's target as a path, if it is one or the gateway's own address in full; None for any other address."""
+    if target.startswith(("/", "*")) or "://" not in target:
+        return target
     try:
-        return urlsplit(target.decode("latin-1")).netloc.rpartition("@")[2] not in _OURSELVES
+        place = urlsplit(target).netloc
     except ValueError:
-        return True
+        return None
+    if place.rpartition("@")[2] not in _OURSELVES:
+        return None
+    return target.partition("://")[2].removeprefix(place) or "/"

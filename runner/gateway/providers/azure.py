@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from runner.gateway.providers.http import Endpoint, send
+from runner.gateway.providers.http import Endpoint, send, without_version
 from runner.gateway.providers.protocol import Ask, Reply
 
 _OF_A_DEPLOYMENT = {"openai-chat", "openai-completions", "openai-embeddings"}
@@ -35,7 +35,7 @@ class AzureProvider:
     def address(self, ask: Ask) -> str:
         """Return where a call goes."""
         root = self.endpoint.base_url.removesuffix("/v1").removesuffix("/openai")
-        path, _, query = ask.path.removeprefix("/v1").partition("?")
+        path, _, query = without_version(ask.path).partition("?")
         if self.api_version is None:
             return f"{root}/openai/v1{path}" + (f"?{query}" if query else "")
         place = f"/deployments/{quote(self._deployment(ask), safe='')}" if ask.format in _OF_A_DEPLOYMENT else ""

@@ -16,11 +16,11 @@ import aiohttp
 from pydantic import SecretStr
 from yarl import URL
 
+from runner.gateway.hiding import hide_bytes, hide_text
 from runner.gateway.providers.protocol import Ask, Fault, Refused, Reply
 from runner.gateway.sse import Cutter
 
 MAX_BODY = 64 * 1024 * 1024
-HIDDEN = "[key removed]"
 EVENT_STREAM = "text/event-stream"
 _PASSED_BACK = (
     *("content-type", "retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "request-id"),
@@ -56,16 +56,11 @@ class Endpoint:
 
     def hide(self, data: bytes) -> bytes:
         """Take the key out of bytes."""
-        secret = self._secret()
-        return data.replace(secret.encode(), HIDDEN.encode()) if secret else data
+        return hide_bytes(data, self.key)
 
     def hide_text(self, text: str) -> str:
         """Take the key out of a text."""
-        secret = self._secret()
-        return text.replace(secret, HIDDEN) if secret else text
-
-    def _secret(self) -> str:
-        return self.key.get_secret_value() if self.key is not None else ""
+        return hide_text(text, self.key)
 
 
 async def send(endpoint: Endpoint, ask: Ask, url: str, headers: Mapping[str, str]) -> Reply:
@@ -106,12 +101,28 @@ def whose_fault(status: int) -> Fault:
 
 
 def _address(endpoint: Endpoint, url: str, headers: Mapping[str, str]) -> URL:
-    """Return an address; a password in it gives way to a key in the same header. Raises Refused if it is none."""
+    """Return an address; a password in it gives way to a key in the same header.
+
+    Raises:
+        Refused: if it is none, or not the endpoint's: a path that a framework makes up must not lead the key elsewhere.
+    """
     try:
-        address = URL(url, encoded=True)
-        return address.with_user(None) if "Authorization" in headers and address.raw_user is not None else address
+        address, base = URL(url, encoded=True), URL(endpoint.base_url)
+        theirs = (address.scheme, address.raw_host, address.port) != (base.scheme, base.raw_host, base.port)
+        plain = address.with_user(None) if "Authorization" in headers and address.raw_user is not None else address
     except ValueError:
         raise _unusable(endpoint) from None
+    if theirs:
+        raise Refused(
+            400, "the path leads to another host", kind="invalid_request_error", fault="framework", retry=False
+        )
+    return plain
+
+
+def without_version(path: str) -> str:
+    """Return what stands in a path behind `/v1`, where that is a whole part of it; else the path."""
+    rest = path.removeprefix("/v1")
+    return rest if rest[:1] in {"", "/", "?"} else path
 
 
 def _passed_back(endpoint: Endpoint, response: aiohttp.ClientResponse) -> dict[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runner.gateway.providers.http import Endpoint, send
+from runner.gateway.providers.http import Endpoint, send, without_version
 from runner.gateway.providers.protocol import Ask, Reply
 
 
@@ -22,5 +22,5 @@ class OpenAIProvider:
         """Answer one call, in one try. Raises Refused."""
         key = self.endpoint.key
         secret = {"Authorization": f"Bearer {key.get_secret_value()}"} if key is not None else {}
-        url = self.endpoint.base_url + ask.path.removeprefix("/v1")
+        url = self.endpoint.base_url + without_version(ask.path)
         return await send(self.endpoint, ask, url, {**ask.headers, **secret})

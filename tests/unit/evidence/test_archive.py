@@ -22,6 +22,7 @@ from runner.errors import StorageError
 from runner.evidence import archive as archive_module
 from runner.evidence.archive import write_archive
 from runner.evidence.compress import decompressed
+from runner.evidence.content import read_file
 from runner.evidence.layout import RunLayout
 from runner.evidence.tarformat import TarFolder, header
 from runner.evidence.tree import scan
@@ -219,14 +220,14 @@ def test_name_of_the_manifest_is_taken(layout: RunLayout) -> None:
 
 def _disturb(monkeypatch: pytest.MonkeyPatch, disturb: Callable[[RawPath, int], object]) -> None:
     """Have `disturb` called with a path and how often it was read before, each time a file is read."""
-    read, reads = archive_module._read, dict[RawPath, int]()
+    read, reads = read_file, dict[RawPath, int]()
 
     def disturbed(root: int, path: RawPath, entry: Entry) -> Iterator[bytes]:
         disturb(path, reads.get(path, 0))
         reads[path] = reads.get(path, 0) + 1
         yield from read(root, path, entry)
 
-    monkeypatch.setattr(archive_module, "_read", disturbed)
+    monkeypatch.setattr(archive_module, "read_file", disturbed)
 
 
 @pytest.mark.parametrize("change", ["shrink", "grow", "vanish", "replace"])
@@ -275,10 +276,10 @@ def test_failed_archive_leaves_the_old_one(layout: RunLayout, monkeypatch: pytes
     """When writing fails half way, the earlier archive still stands, and no temporary file."""
     before = write_archive(layout, "zstd")
 
-    def fail(kind: str) -> NoReturn:
+    def fail(stream: object, kind: str) -> NoReturn:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(archive_module, "compressor", fail)
+    monkeypatch.setattr(archive_module, "Packer", fail)
     with pytest.raises(StorageError, match="No space left"):
         write_archive(layout, "zstd")
     assert verify_archive(before.path) == []

@@ -40,6 +40,17 @@ def test_line_cut_short_is_reported_and_the_rest_read(tmp_path: Path) -> None:
     assert read.problems == ('calls.jsonl:2: no call (cut short): {"version":1,"time":"20',)
 
 
+def test_line_after_one_that_was_cut_short_is_whole(tmp_path: Path) -> None:
+    """A full disk costs the line it cut short, and not the next one, once there is room again."""
+    file = tmp_path / "calls.jsonl"
+    file.write_bytes(b'{"version":1,"time":"20')
+    append_call(file, make_call(n=2))
+    append_call(file, make_call(n=3))
+    read = read_calls(file)
+    assert [call.n for call in read.calls] == [2, 3]
+    assert len(read.problems) == 1
+
+
 def test_missing_file_holds_no_calls(tmp_path: Path) -> None:
     """A run that called no model has no file and no problem."""
     assert read_calls(tmp_path / "none.jsonl").calls == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -86,6 +87,19 @@ def test_interrupt_of_the_terminal_is_left_to_the_parent(gateway: GatewayProcess
     os.kill(gateway.pid, signal.SIGINT)
     gateway.close(gateway.open(make_spec(answers=ANSWERS)))
     assert os.getsid(gateway.pid) == gateway.pid
+
+
+def test_process_may_open_as_many_files_as_it_is_allowed_to(settings: GatewaySettings, make_spec: Spec) -> None:
+    """The soft limit, which is meant for one program's files, does not bound the connections of all runs."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most - 1, most))
+    try:
+        with start_gateway(settings) as gateway:
+            gateway.open(make_spec(answers=ANSWERS))
+            assert isinstance(gateway, GatewayProcess)
+            assert resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE) == (most, most)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
 
 
 def test_leftover_folder_is_removed_and_a_held_one_kept(tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ def test_calls_by_step_in_order(tmp_path: Path) -> None:
     assert [call.n for call in recording.of("begin", 1)] == [2, 3]
     assert [call.n for call in recording.of("extend", 1)] == [1]
     assert [call.n for call in recording.of("begin", 2)] == [1]
+    assert [call.n for call in recording.of("begin", 3)] == [1], "a further attempt is given what the last one was"
     assert recording.of("nothing", 1) == ()
+    assert recording.steps == ("begin", "extend")
 
 
 @pytest.mark.parametrize(

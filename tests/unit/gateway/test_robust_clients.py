@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import http.client
 import json
 import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.endpoints import behaving
 from support.talk import CHAT, ask, connect, head, memory, raw, read_all, say
 
-from runner.gateway.client import GatewayProcess
+from runner.gateway.budgets import spent_by
+from runner.gateway.calls import read_calls
+from runner.gateway.client import GatewayProcess, start_gateway
+from runner.gateway.recording import was_answered
 from runner.gateway.session import Session, SessionSpec
-from runner.spec.model import Model
+from runner.gateway.settings import GatewaySettings
+from runner.spec.model import Model, Traffic
 
 pytestmark = pytest.mark.processes
 
@@ -282,3 +288,47 @@ def test_session_closes_while_a_client_talks(gateway: GatewayProcess, make_spec:
     assert took < 8
     assert totals.api_calls == len(calls()) == 1
     assert calls()[0]["usage_source"] == "unknown"
+
+
+def test_call_to_the_gateways_address_in_full_is_a_call(gateway: GatewayProcess, make_spec: Spec, calls: Calls) -> None:
+    """A client that takes the gateway for a proxy on the way to the gateway is answered all the same."""
+    session = gateway.open(make_spec(answers=ANSWERS))
+    body = json.dumps(say()).encode()
+    data = (
+        head(session, f"Content-Length: {len(body)}", "Connection: close", path=f"http://127.0.0.1:4000{CHAT}") + body
+    )
+    assert raw(session, data).startswith(b"HTTP/1.1 200 ")
+    gateway.close(session)
+    assert [(call["path"], call["error"]) for call in calls()] == [(CHAT, None)]
+
+
+def slow(connection: socket.socket, _: bytes) -> None:
+    """Answer after a while."""
+    time.sleep(1.5)
+    answer = json.dumps({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}).encode()
+    connection.sendall(WHOLE + f"Content-Length: {len(answer)}\r\n\r\n".encode() + answer)
+
+
+def test_nobody_is_asked_for_a_framework_that_has_gone(
+    settings: GatewaySettings, make_spec: Spec, tmp_path: Path, wait_until: Any
+) -> None:
+    """A call whose framework goes while it waits its turn costs nothing, is no answer to replay, and has its line."""
+    one_at_a_time = dataclasses.replace(settings, read_timeout=10.0, traffic=Traffic(concurrency=1))
+    with behaving(slow) as url, start_gateway(one_at_a_time) as gateway:
+        session = gateway.open(make_spec(model=behind(url)))
+        body = json.dumps(say()).encode()
+        data = head(session, f"Content-Length: {len(body)}", "Connection: close") + body
+        with connect(session) as first:
+            first.sendall(data)
+            time.sleep(0.3)
+            with connect(session) as second:
+                second.sendall(data)
+                time.sleep(0.3)
+            assert read_all(first).startswith(b"HTTP/1.1 200 ")
+        file = tmp_path / "run" / "llm" / "calls.jsonl"
+        wait_until(lambda: len(read_calls(file).calls) > 1)
+        gateway.close(session)
+    _, gone = sorted(read_calls(file).calls, key=lambda call: call.n)
+    assert (gone.client_gone, gone.status, gone.model_sent, gone.usage_source) == (True, 499, None, "no answer")
+    assert spent_by([gone]).calls == 0
+    assert not was_answered(gone)

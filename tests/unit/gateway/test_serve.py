@@ -22,6 +22,7 @@ from typing import Any
 
 import openai
 import pytest
+from support.recordings import Exchange, answer, question, record
 
 from runner.cli.main import main
 from runner.errors import ConfigError
@@ -132,6 +133,21 @@ def test_scripted_model_through_the_sdk(serve: Serve, answers: str, tmp_path: Pa
     assert len(told) == 2
     assert f"{whole.usage.prompt_tokens} in, {whole.usage.completion_tokens} out" in told[0]
     assert re.search(r"^2 calls: \d+ tokens in, \d+ out", err, re.MULTILINE)
+
+
+def test_recorded_run_answers_again(serve: Serve, environment: Mapping[str, str], tmp_path: Path) -> None:
+    """The calls of a run's first step are answered, each time it is served anew; another step has to be one of its."""
+    record(tmp_path / "run", [Exchange(request=question("a"), answer=answer("A"))])
+    options = ("--provider", "replay", "--recording", "run", "--calls", "calls.jsonl", "--port", "0")
+    for _ in range(2):
+        serving = serve(*options)
+        with serving.client() as client:
+            body = question("a")
+            replied = client.chat.completions.create(model=body["model"], messages=body["messages"])
+        assert replied.choices[0].message.content == "A"
+        assert serving.end()[0] == 0
+    options = ("--provider", "replay", "--recording", str(tmp_path / "run"), "--port", "0", "--step", "stranger")
+    assert "choices: begin" in _refused(environment, tmp_path, *options)
 
 
 def test_model_is_the_one_that_is_asked_for(
@@ -306,3 +322,18 @@ def test_other_addresses_need_exposure(host: str) -> None:
     """Every other address is refused."""
     with pytest.raises(ConfigError, match="other machines"):
         require_private(host)
+
+
+@pytest.mark.parametrize("port", ["65536", "-1"])
+def test_port_that_is_none_is_said(answers: str, tmp_path: Path, port: str) -> None:
+    """A number that is no port is refused before anything is started."""
+    said = _refused({}, tmp_path, "--provider", "scripted", "--answers", answers, "--port", port)
+    assert f"--port {port} is no port" in said
+
+
+def test_unknown_host_is_said(answers: str, tmp_path: Path) -> None:
+    """A name that leads to no address is named, with the system's reason."""
+    where = ("--port", "0", "--host", "no.such.host.invalid", "--expose")
+    said = _refused({}, tmp_path, "--provider", "scripted", "--answers", answers, *where)
+    assert "cannot listen on no.such.host.invalid:0: " in said
+    assert "Unknown error" not in said

@@ -10,6 +10,7 @@ from runner.errors import ConfigError
 from runner.images import lockfile
 from runner.images.lockfile import Artifact
 from runner.images.models import Recipe
+from runner.names import canonical_project
 
 WHEEL = Artifact(
     kind="wheel", name="six", version="1.17.0", file="six-1.17.0-py2.py3-none-any.whl", sha256="ab" * 32, size=11050
@@ -97,7 +98,7 @@ def test_a_hash_that_is_none_is_refused_with_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "normal"), [("Flask_SQL.Alchemy", "flask-sql-alchemy"), ("six", "six")])
 def test_names_are_normalised(name: str, normal: str) -> None:
     """Names that the index treats as one are one."""
-    assert lockfile.canonical_name(name) == normal
+    assert canonical_project(name) == normal
 
 
 def test_an_unknown_recipe_names_the_nearest() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from support.egress import go, world
 
+from runner.gateway.egress import switch
+
 
 @pytest.mark.parametrize(
     "target", ["/v1/models", "http://127.0.0.1:4000/v1/models", "http://run:x@localhost:4000/v1/models"]
@@ -69,3 +71,42 @@ def test_head_without_bounds_is_431(tmp_path: Path, end: str) -> None:
     answer, seen = go(scenario())
     assert answer.startswith(b"HTTP/1.1 431 ")
     assert seen == []
+
+
+def test_connections_of_one_session_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One connection too many is turned away in words; when others have gone there is room again."""
+    monkeypatch.setattr(switch, "MOST", 2)
+
+    async def scenario() -> tuple[bytes, bytes]:
+        async with world(tmp_path) as session:
+            held = [await session.connect() for _ in range(2)]
+            await asyncio.sleep(0.05)
+            reader, writer = await session.connect()
+            refused = await reader.read()
+            writer.close()
+            for _, other in held:
+                other.close()
+            await asyncio.sleep(0.05)
+            served = await session.say("GET /one HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", finish=False)
+            return refused, served
+
+    refused, served = go(scenario())
+    assert refused.startswith(b"HTTP/1.1 503 ")
+    assert refused.endswith(b"this step has 2 connections already\n")
+    assert served.endswith(b"model 0")
+
+
+@pytest.mark.parametrize(
+    ("target", "own"),
+    [
+        ("/v1/models?a=http://x/", "/v1/models?a=http://x/"),
+        ("http://127.0.0.1:4000/v1/files/a%2Fb?x=1", "/v1/files/a%2Fb?x=1"),
+        ("http://run:t@localhost:4000", "/"),
+        ("http://localhost:4000@example.org/v1", None),
+        ("http://example.org/v1", None),
+        ("http://[::1/v1", None),
+    ],
+)
+def test_own_address_is_taken_off_a_target(target: str, own: str | None) -> None:
+    """What follows the gateway's own address is its path; any other address is none of its own."""
+    assert switch.own_target(target) == own

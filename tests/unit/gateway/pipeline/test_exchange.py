@@ -433,3 +433,18 @@ def test_large_answer_arrives_whole(play: Play, said: Any) -> None:
         assert read_body(scene.served.spec.calls_file.parent / "bodies", str(call.response_sha256)) == big
 
     play(look, said(pieces=[big]))
+
+
+def test_configured_patterns_are_taken_out_of_the_line(play: Play, said: Any) -> None:
+    """What `redact` matches stands in no parameter, no name and no error of a call's line, nor a key or token."""
+    error = {"error": {"message": "no user ann@example.org, nor sk-sentinel-51c0"}}
+    body = {**HELLO, "model": "m-ann@example.org", "metadata": {"ann@example.org": ["run-token-0123456789"]}}
+    model = Model(provider="openai", name="real-1", redact=(r"\w+@[\w.]+",))
+
+    async def look(scene: Any) -> None:
+        await scene.post(CHAT, body)
+        (call,) = read_calls(scene.served.spec.calls_file).calls
+        assert call.parameters == {"metadata": {"[redacted]": ["[redacted]"]}}
+        assert (call.model_asked, call.error) == ("m-[redacted]", "400: no user [redacted], nor [redacted]")
+
+    play(look, said(pieces=[json.dumps(error).encode()], status=400), model=model)

@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from runner.gateway.providers import make_provider
-from runner.gateway.providers.http import Endpoint
+from runner.gateway.providers.http import Endpoint, send
 from runner.gateway.providers.protocol import Ask, Refused, Reply
 from runner.gateway.session import SessionSpec
 from runner.spec.model import Model
@@ -338,3 +338,39 @@ def test_headers_that_tell_of_limits_come_back(converse: Any) -> None:
     reply, body = converse(handle, ask(), **OPENAI)
     assert (reply.status, body, reply.fault) == (429, ANSWER, "provider")
     assert {name: value for name, value in reply.headers.items() if name != "content-type"} == kept
+
+
+@pytest.mark.parametrize("path", ["/v1@127.0.0.1:9/steal", "/v1.example.org/steal", "/v10/steal"])
+@pytest.mark.parametrize("model", [OPENAI, AZURE, CLAUDE])
+def test_path_leads_the_key_to_no_other_host(*, converse: Any, model: dict[str, Any], path: str) -> None:
+    """Behind an endpoint without a path, what a framework makes up as one stays a path."""
+    seen: list[str] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        seen.append(request.raw_path)
+        return web.Response(body=ANSWER)
+
+    converse(handle, ask(path, "other"), **model)
+    assert [one.endswith(path) for one in seen] == [True]
+
+
+def test_address_of_another_host_is_not_asked() -> None:
+    """However an address was put together, it is the endpoint's, or it is refused."""
+
+    async def go() -> None:
+        async with aiohttp.ClientSession() as http:
+            endpoint = Endpoint(http=http, base_url="http://127.0.0.1:9", key=SecretStr(KEY))
+            await send(endpoint, ask(), "http://127.0.0.1:9@127.0.0.2/x", {})
+
+    with pytest.raises(Refused, match="the path leads to another host"):
+        asyncio.run(go())
+
+
+def test_word_in_place_of_a_key_is_left_in_answers(converse: Any) -> None:
+    """An endpoint that wants no key is given any word, and answers may hold that word."""
+
+    async def handle(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=b'{"index":"x"}', content_type="application/json")
+
+    _, body = converse(handle, ask(), key="x", **OPENAI)
+    assert body == b'{"index":"x"}'

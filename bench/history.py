@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""Measure keeping, comparing and opening steps, and archiving, on a virtual environment of about 100 MB.
+
+Archiving is compared in turn with `tar` and a compressor on the same tree, keeping with looking at every file once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from runner.evidence.archive import write_archive
+from runner.evidence.history.diff import differences, state, text_diffs
+from runner.evidence.history.oci import read_steps
+from runner.evidence.history.restore import restore
+from runner.evidence.history.snapshot import open_history, take_snapshot
+from runner.evidence.layout import RunLayout
+from runner.evidence.tree import scan
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "build" / "bench-history"
+PACKAGES = ROOT / ".venv" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+SIZE = 100 * 1000**2
+ROUNDS = 5
+SMALL = 1000
+"""Bytes below which a source file is left out of the growing workspace."""
+GROWTH = (40, 90, 160, 260, 380, 520)
+"""Kilobytes of source after each of six steps."""
+COMMANDS = {"zstd": "tar -cf - . | zstd -3 -q -f -o {}", "gzip": "tar -cf - . | gzip > {}"}
+
+THRESHOLDS = {
+    "history_size_ratio_growth": 1.15,
+    "history_size_ratio_venv": 1.15,
+    "snapshot_unchanged_seconds": 0.3,
+}
+"""Figure -> largest value that is accepted."""
+FLOORS = {"archive_zstd_ratio": 1.0, "archive_gzip_ratio": 1.0}
+"""Figure -> smallest value that is accepted: our throughput, that of the pipeline being 1."""
+
+
+def main() -> int:
+    """Print the figures as JSON.
+
+    Returns:
+        1 if one is beyond its threshold, else 0.
+    """
+    figures = measure()
+    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+    large = any(figures[name] > limit for name, limit in THRESHOLDS.items())
+    return int(large or any(figures[name] < limit for name, limit in FLOORS.items()))
+
+
+def measure() -> dict[str, float]:
+    """Return every figure; what was made for it is removed."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    try:
+        figures = {
+            **measure_growth(RunLayout(FOLDER / "fw" / "growth")),
+            **measure_venv(RunLayout(FOLDER / "fw" / "venv")),
+        }
+    finally:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+    return figures
+
+
+def measure_growth(layout: RunLayout) -> dict[str, float]:
+    """Grow a workspace of source files in six steps, each of which also changes a file of the step before."""
+    sources = sorted(path for path in PACKAGES.rglob("*.py") if path.stat().st_size > SMALL)
+    layout.workspace.mkdir(parents=True)
+    used = 0
+    for number, kilobytes in enumerate(GROWTH, start=1):
+        while sum(path.stat().st_size for path in layout.workspace.iterdir()) < kilobytes * 1000:
+            shutil.copy(sources[used], layout.workspace / f"{used:04d}.py")
+            used += 1
+        first = next(iter(sorted(layout.workspace.iterdir())))
+        first.write_text(first.read_text(encoding="utf-8") + f"# step {number}\n", encoding="utf-8")
+        _keep(layout, number)
+    return {"history_size_ratio_growth": _bytes(layout.history) / _bytes(layout.workspace)}
+
+
+def measure_venv(layout: RunLayout) -> dict[str, float]:
+    """Keep a large workspace that is hardly changed, compare and open its steps, and archive it."""
+    _fill(layout.workspace)
+    time.sleep(0.1)
+    _keep(layout, 1)
+    walked = _timed(lambda: _look(layout.workspace))
+    numbers = iter(range(2, 100))
+    unchanged = _timed(lambda: _keep(layout, next(numbers)))
+    changed = []
+    for _ in range(ROUNDS):
+        (layout.workspace / "more.py").write_text(f"{next(numbers)}\n", encoding="utf-8")
+        changed.append(_once(lambda: _keep(layout, next(numbers))))
+    figures = {
+        "snapshot_unchanged_seconds": unchanged,
+        "snapshot_unchanged_ratio": unchanged / walked,
+        "snapshot_changed_seconds": median(changed),
+        "history_size_ratio_venv": _bytes(layout.history) / _bytes(layout.workspace),
+        "diff_seconds": _timed(lambda: _diff(layout)),
+        "open_seconds": _once(lambda: restore(layout.history, read_steps(layout.history)[-1], FOLDER / "opened")),
+    }
+    shutil.rmtree(layout.history)
+    return figures | {f"archive_{kind}_ratio": _archive_ratio(layout, kind) for kind in COMMANDS}
+
+
+def _archive_ratio(layout: RunLayout, kind: str) -> float:
+    command = COMMANDS[kind].format(FOLDER / "by-tar")
+    theirs, ours = [], []
+    for _ in range(3):
+        theirs.append(_once(lambda: subprocess.run(["sh", "-c", command], cwd=layout.root, check=True)))
+        ours.append(_once(lambda: write_archive(layout, kind)))
+        for path in layout.root.glob("run.tar*"):
+            path.unlink()
+    return median(theirs) / median(ours)
+
+
+def _fill(workspace: Path) -> None:
+    workspace.mkdir(parents=True)
+    for path in sorted(PACKAGES.iterdir()):
+        if _bytes(workspace) > SIZE:
+            return
+        if path.is_dir():
+            shutil.copytree(path, workspace / path.name, symlinks=True)
+
+
+def _keep(layout: RunLayout, number: int) -> None:
+    history = open_history(layout.history)
+    take_snapshot(history, layout.workspace, scan(layout.workspace), number, f"step{number}")
+
+
+def _diff(layout: RunLayout) -> None:
+    old, new = (state(layout.history, step) for step in read_steps(layout.history)[-2:])
+    list(text_diffs(old, new, differences(old, new)))
+
+
+def _look(root: Path) -> None:
+    for folder, _, names in os.walk(root):
+        for name in names:
+            os.lstat(f"{folder}/{name}")
+
+
+def _bytes(root: Path) -> int:
+    return sum(path.lstat().st_size for path in root.rglob("*") if path.is_file())
+
+
+def _timed(action: Callable[[], object]) -> float:
+    return median(_once(action) for _ in range(ROUNDS))
+
+
+def _once(action: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    action()
+    return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""List the steps of a run, with what each changed."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from runner.cli.console import Console
+from runner.cli.workplace import add_output_option, output_folder
+from runner.errors import ExitCode
+
+EXAMPLES = """
+runner steps crud-r1-0123456789
+runner steps crud-r1                as long as only one run begins so
+runner steps ghspec/crud-r1 --json
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the run, and how to show it."""
+    parser.add_argument("run", metavar="RUN", help="id of a run, FRAMEWORK/ID, or the beginning of either")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    add_output_option(parser)
+
+
+def run(args: Namespace, console: Console) -> int:
+    """Print one row per planned step, from the record, the metrics and the history's index."""
+    from runner.cli.finding import find_run, read_metrics, read_record
+    from runner.evidence.history.oci import read_steps
+    from runner.report.history_tables import step_values, steps_table
+
+    place = find_run(output_folder(args), args.run)
+    record, metrics = read_record(place), read_metrics(place.layout.metrics)
+    values = step_values(record, metrics.get("per_step") or (), read_steps(place.layout.history))
+    if args.json:
+        console.json({"run": place.run_id, "steps": values})
+    else:
+        console.table(steps_table(values))
+    return ExitCode.PASSED

@@ -1,0 +1,42 @@
+"""Read files of a tree that may still be changing: what comes out is what was looked at, or an error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from runner.evidence.pack import CHUNK
+from runner.evidence.walk import Entry, RawPath, entry_of, open_below
+
+
+class Changed(Exception):
+    """A file is not, or is no longer, what it was when it was looked at."""
+
+    def __init__(self, path: RawPath) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+def read_file(root: int, path: RawPath, entry: Entry) -> Iterator[bytes]:
+    """Yield a file's content, exactly as long as `entry` says.
+
+    Args:
+        root: handle of the tree's folder.
+        path: of the file in it.
+        entry: what the file looked like.
+
+    Raises:
+        OSError: if it cannot be read.
+        Changed: if it is not, or is no longer, the file that `entry` describes.
+    """
+    try:
+        handle = open_below(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except FileNotFoundError:
+        raise Changed(path) from None
+    with os.fdopen(handle, "rb", buffering=0) as stream:
+        left = entry.size
+        while left and (chunk := stream.read(min(left, CHUNK))):
+            left -= len(chunk)
+            yield chunk
+        if left or entry_of(os.fstat(handle)) != entry:
+            raise Changed(path)
