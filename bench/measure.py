@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
+import history
 from gateway.measuring import METERED, measure_gateway
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,6 +44,7 @@ THRESHOLDS = {
     "gateway_added_first_byte_seconds": 0.003,
     "gateway_rss_200_streams_bytes": 150.0 * 1024**2,
     "gateway_metering_differences": 0.0,
+    **history.THRESHOLDS,
 }
 """Figure -> largest value that is accepted."""
 FLOORS = {"gateway_stream_throughput_ratio": 0.9}
@@ -60,14 +62,17 @@ def main(metered: int = METERED) -> int:
     Returns:
         1 if a figure is beyond its threshold, else 0.
     """
-    _prepare()
     samples: Samples = {}
+    say("measuring the gateway")
+    gateway = measure_gateway(samples, metered=metered)
+    _prepare()
     figures = {
         **measure_images(samples),
         **measure_runs(samples),
         **measure_help(samples),
         **measure_planning(),
-        **measure_gateway(samples, metered=metered),
+        **gateway,
+        **history.measure(),
     }
     BUILD.mkdir(exist_ok=True)
     limits = {"thresholds": THRESHOLDS, "floors": FLOORS}

@@ -52,6 +52,8 @@ class Draft:
     time: float = field(default_factory=time.time)
     request: bytes = b""
     """The framework's own body, decoded."""
+    held: int = 0
+    """Bytes of it that have come, and count for the session."""
     body: JsonObject | None = None
     model_sent: str | None = None
     pinned: dict[str, Any] = field(default_factory=dict)
@@ -75,8 +77,6 @@ class Draft:
     kept_size: int = 0
     counted: bool = False
     """Whether the budgets know of the call."""
-    keeping: asyncio.Future[str | None] | None = None
-    """What keeps the request's body meanwhile, and returns its digest."""
     recording: asyncio.Task[str] | None = None
     """What writes the call's line."""
 

@@ -18,12 +18,13 @@ from runner.gateway.formats.protocol import asks_stream
 from runner.gateway.jsontext import read_object, replace_members
 from runner.gateway.metering import text
 from runner.gateway.providers.protocol import Ask, Provider, Refused, Reply
-from runner.gateway.record import keep_request
 from runner.gateway.relay import finish, relay
 from runner.gateway.served import Served
 from runner.spec.model import Model
 
 MAX_REQUEST = 64 * 1024 * 1024
+MAX_HELD = 512 * 1024 * 1024
+"""Bytes of requests that one session may have under way at once: the process serves other runs as well."""
 _READ_SECONDS = 120.0
 """How long a request's body may make no progress."""
 _PASSED_ON = ("accept", "content-type", "openai-beta", "anthropic-version", "anthropic-beta", "idempotency-key")
@@ -36,7 +37,14 @@ _INVALID = "invalid_request_error"
 
 async def perform(served: Served, request: web.Request, draft: Draft) -> web.StreamResponse:
     """Answer one call. Raises Refused if it is not answered, and nothing has been passed on."""
-    draft.request = await read_request(request, draft)
+    try:
+        return await _perform(served, request, draft)
+    finally:
+        served.held -= draft.held
+
+
+async def _perform(served: Served, request: web.Request, draft: Draft) -> web.StreamResponse:
+    draft.request = await read_request(served, request, draft)
     provider, model = the_provider(served), the_model(served)
     draft.body = read_object(draft.request)
     n = served.take_turn()
@@ -45,7 +53,6 @@ async def perform(served: Served, request: web.Request, draft: Draft) -> web.Str
         served.purses.begin()
         draft.counted = True
         served.pending.begin(draft.n, {**draft.facts(), "model_sent": sent})
-        keep_request(served, draft)
         noted = _Noted(provider=provider, request=request, draft=draft, sent=sent, purses=served.purses)
         async with served.lane.answered(noted, ask, draft.tries) as reply:
             return await relay(served, request, draft, reply)
@@ -73,8 +80,11 @@ def error_headers(refused: Refused) -> dict[str, str]:
     return headers
 
 
-async def read_request(request: web.Request, draft: Draft) -> bytes:
-    """Return a request's body, decoded. Raises Refused if it is too large, broken, or does not come."""
+async def read_request(served: Served, request: web.Request, draft: Draft) -> bytes:
+    """Return a request's body, decoded. Raises Refused if it is too large, broken, or does not come.
+
+    So are those that come when others of the same session, not answered yet, take up all the room that it gets.
+    """
     pieces: list[bytes] = []
     size = 0
     try:
@@ -83,8 +93,12 @@ async def read_request(request: web.Request, draft: Draft) -> bytes:
                 piece = await request.content.readany()
             pieces.append(piece)
             size += len(piece)
+            draft.held += len(piece)
+            served.held += len(piece)
             if size > MAX_REQUEST:
                 raise _bad(413, f"the request has more than {MAX_REQUEST} bytes")
+            if served.held > MAX_HELD:
+                raise _no_room()
     except TimeoutError:
         raise _bad(408, f"nothing came of the request's body for {_READ_SECONDS:.0f} s") from None
     except web.RequestPayloadError:
@@ -178,6 +192,11 @@ def _target(request: web.Request) -> str:
 def _no_model() -> Refused:
     message = "this step has no model: the experiment names none"
     return Refused(404, message, kind=_INVALID, code="model_not_found", fault="framework", retry=False)
+
+
+def _no_room() -> Refused:
+    message = f"requests under way take more than {MAX_HELD} bytes; send fewer at once"
+    return Refused(429, message, kind="rate_limit_error", fault="framework", after=1.0)
 
 
 def _bad(status: int, message: str) -> Refused:

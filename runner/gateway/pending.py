@@ -1,7 +1,9 @@
 """Calls under way, one small file each, so that a gateway that is killed in the middle of one leaves its trace.
 
-A file is made before a provider is asked and removed once the call stands in the calls file. It lies beside the
-session's folder, which the container sees, not in it; nothing is synced, because the machine's end ends the run too.
+A file has the call's number as its name from before a provider is asked until the call stands in the calls file. It
+lies beside the session's folder, which the container sees, not in it; nothing is synced, because the machine's end ends
+the run too. Files of calls that ended serve further calls: a file made and deleted for every call makes all others dear
+to make on file systems that give an inode free only after some time, such as ext4 without a journal.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ class Pending:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._spare: list[Path] = []
         folder.mkdir(mode=0o700, exist_ok=True)
 
     def begin(self, n: int, facts: Mapping[str, Any]) -> None:
@@ -60,17 +63,19 @@ class Pending:
             OSError: if the file cannot be written.
         """
         data = json.dumps(dict(facts)).encode()
-        fd = os.open(self._path(n), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        spare = self._spare.pop() if self._spare else self._aside(n)
+        fd = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             if os.write(fd, data) != len(data):
-                raise OSError(f"only a part of {self._path(n)} could be written")
+                raise OSError(f"only a part of {spare} could be written")
         finally:
             os.close(fd)
+        spare.rename(self._path(n))
 
     def end(self, n: int) -> None:
         """Note that a call stands in the calls file, or that no provider was asked; doing it again does nothing."""
         with contextlib.suppress(FileNotFoundError):
-            self._path(n).unlink()
+            self._spare.append(self._path(n).rename(self._aside(n)))
 
     def left(self) -> list[Left]:
         """Return the calls that nobody ended, in their order.
@@ -116,6 +121,10 @@ class Pending:
 
     def _path(self, n: int) -> Path:
         return self.folder / str(n)
+
+    def _aside(self, n: int) -> Path:
+        """Return where the file of a call lies that is not under way; no number, so that it is not found."""
+        return self.folder / f"aside-{n}"
 
 
 def recover_folder(folder: Path) -> list[Call]:

@@ -11,12 +11,6 @@ from runner.gateway.served import Served
 from runner.gateway.session import Metered
 
 
-def keep_request(served: Served, draft: Draft) -> None:
-    """Begin to keep the request's body: while the provider works on it, that delays nobody."""
-    if served.bodies.mode != "off":
-        draft.keeping = asyncio.get_running_loop().run_in_executor(None, served.bodies.keep, draft.request)
-
-
 async def settle(served: Served, draft: Draft) -> str:
     """Record a call, once, whatever becomes of the task that asks for it; return what went wrong, or nothing."""
     if draft.recording is None:
@@ -27,14 +21,12 @@ async def settle(served: Served, draft: Draft) -> str:
 async def settle_anyhow(served: Served, draft: Draft) -> None:
     """Record a call after something unexpected: without its bodies and parameters, should they be to blame."""
     if draft.recording is None or (draft.recording.done() and draft.recording.exception() is not None):
-        draft.request, draft.body, draft.kept, draft.pinned, draft.keeping = b"", None, [], {}, None
+        draft.request, draft.body, draft.kept, draft.pinned = b"", None, [], {}
         draft.recording = asyncio.create_task(_settle(served, draft))
     await asyncio.shield(draft.recording)
 
 
 async def _settle(served: Served, draft: Draft) -> str:
-    if draft.keeping is not None:
-        await asyncio.wait([draft.keeping])
     call, problem = await asyncio.to_thread(_write, served, draft, _cost(served, draft))
     served.calls.append(call)
     if draft.counted:
@@ -63,17 +55,23 @@ def _cost(served: Served, draft: Draft) -> Cost:
 
 def _write(served: Served, draft: Draft, cost: Cost) -> tuple[Call, str]:
     """Write bodies and line; return the call as it stands for the totals, and what went wrong."""
+    request, response = _keep(served, draft)
+    call = to_call(draft, served.spec, request_sha256=request, response_sha256=response, cost=cost)
     try:
-        call = to_call(
-            draft,
-            served.spec,
-            request_sha256=served.bodies.keep(draft.request) if draft.keeping is None else draft.keeping.result(),
-            response_sha256=served.bodies.keep(b"".join(draft.kept)) if draft.kept is not None else None,
-            cost=cost,
-        )
         append_call(served.spec.calls_file, call)
     except OSError as error:
         problem = f"the call cannot be recorded in {served.spec.calls_file}: {error.strerror or error}"
         lost = to_call(draft, served.spec, cost=cost)
         return lost.model_copy(update={"error": problem, "fault": "runner"}), problem
     return call, ""
+
+
+def _keep(served: Served, draft: Draft) -> tuple[str | None, str | None]:
+    """Keep both bodies and return their digests; where there is no room for them, the line says that none is kept."""
+    try:
+        request = served.bodies.keep(draft.request)
+        response = served.bodies.keep(b"".join(draft.kept)) if draft.kept is not None else None
+    except OSError:
+        draft.kept = None
+        return None, None
+    return request, response

@@ -42,6 +42,8 @@ class Served:
     calls: list[Call] = field(default_factory=list)
     """Recorded calls, in the order they ended."""
     requests: int = 0
+    held: int = 0
+    """Bytes of requests under way."""
     turns: int = 0
     """Calls that took a turn of the provider's answers."""
     given_back: list[int] = field(default_factory=list)

@@ -75,6 +75,20 @@ def test_line_cut_short_swallows_no_other(tmp_path: Path, make_spec: Spec) -> No
     assert len(read.problems) == 1
 
 
+def test_calls_in_turn_need_one_file(tmp_path: Path) -> None:
+    """A file serves call after call, whatever lengths their facts have, and each that is left has its own facts."""
+    pending = Pending(tmp_path / f"a{SUFFIX}")
+    for n in range(1, 50):
+        pending.begin(n, {**FACTS, "path": "/" * (50 - n)})
+        pending.end(n)
+    assert len(list(pending.folder.iterdir())) == 1
+    pending.begin(50, {"path": "/first"})
+    pending.begin(51, {"path": "/second"})
+    pending.end(50)
+    pending.begin(52, {"path": "/"})
+    assert [(left.n, left.facts) for left in pending.left()] == [(51, {"path": "/second"}), (52, {"path": "/"})]
+
+
 @pytest.mark.parametrize("content", [b"", b'{"time": "2026'])
 def test_file_that_was_cut_short_is_of_no_call(tmp_path: Path, make_spec: Spec, content: bytes) -> None:
     """A kill while the file was being written came before the provider was asked: there is nothing to record."""

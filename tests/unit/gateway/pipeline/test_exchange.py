@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import gzip
 import json
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from runner.gateway import exchange
 from runner.gateway.bodies import read_body
 from runner.gateway.budgets import Purse
 from runner.gateway.calls import read_calls
@@ -433,6 +435,40 @@ def test_large_answer_arrives_whole(play: Play, said: Any) -> None:
         assert read_body(scene.served.spec.calls_file.parent / "bodies", str(call.response_sha256)) == big
 
     play(look, said(pieces=[big]))
+
+
+def test_requests_under_way_have_only_so_much_room(play: Play, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes while others fill the session's room is told to come again; the room is free once they ended."""
+    monkeypatch.setattr(exchange, "MAX_HELD", 1000)
+    provider = said(pieces=[json.dumps(ANSWER).encode()], thinks=0.5)
+    long = {**HELLO, "user": "x" * 600}
+
+    async def look(scene: Any) -> None:
+        first = asyncio.create_task(scene.post(CHAT, long))
+        await scene.until(lambda: provider.asked)
+        status, answer = await scene.post(CHAT, long)
+        assert (status, answer["error"]["type"]) == (429, "rate_limit_error")
+        assert (await first)[0] == 200
+        assert (await scene.post(CHAT, long))[0] == 200
+        assert scene.served.held == 0
+
+    play(look, provider)
+
+
+def test_bodies_that_cannot_be_kept_lose_no_line(play: Play, said: Any) -> None:
+    """A call whose bodies find no place has its line and its tokens all the same, and its answer reaches the framework."""
+
+    async def look(scene: Any) -> None:
+        folder = scene.served.spec.calls_file.parent / "bodies"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.write_text("no folder")
+        assert (await scene.post(CHAT, HELLO))[0] == 200
+        (call,) = scene.served.calls
+        assert (call.bodies, call.request_sha256, call.response_sha256) == ("off", None, None)
+        assert call.usage_source == "provider"
+        assert len(scene.served.spec.calls_file.read_text().splitlines()) == 1
+
+    play(look, said(pieces=[json.dumps(ANSWER).encode()]))
 
 
 def test_configured_patterns_are_taken_out_of_the_line(play: Play, said: Any) -> None:

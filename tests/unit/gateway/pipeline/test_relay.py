@@ -277,3 +277,19 @@ def test_defect_in_mid_stream_breaks_the_connection(play: Play, said: Any) -> No
         assert (call.fault, call.usage_source) == ("runner", "unknown")
 
     play(look, said(pieces=[*WORDS, KeyError("x")], stream=True))
+
+
+def test_request_that_cannot_be_kept_loses_no_line(play: Play, said: Any) -> None:
+    """A stream whose request finds no place is metered and passed on, and its line says that no bodies are kept."""
+
+    async def look(scene: Any) -> None:
+        file = scene.served.spec.calls_file
+        file.parent.mkdir(parents=True)
+        (file.parent / "bodies").write_bytes(b"no folder")
+        got = await scene.stream(CHAT, ASK)
+        assert DONE in got
+        (call,) = scene.served.calls
+        assert (call.fault, call.bodies, call.request_sha256) == (None, "off", None)
+        assert len(file.read_text().splitlines()) == 1
+
+    play(look, said(pieces=FULL, stream=True))
