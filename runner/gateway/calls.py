@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic_core import from_json
 
+from runner.gateway.lines import append_line
 from runner.gateway.session import Totals
 
 GONE = 499
@@ -91,24 +89,7 @@ def append_call(path: Path, call: Call) -> None:
     Raises:
         OSError: if the disk does not take it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = (call.model_dump_json() + "\n").encode()
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    try:
-        # Another's line that is being written looks as if it had been cut short. Without locks there may be an empty line.
-        with contextlib.suppress(OSError):
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        size = os.fstat(fd).st_size
-        if size and os.pread(fd, 1, size - 1) != b"\n":
-            line = b"\n" + line
-        written = os.write(fd, line)
-        with contextlib.suppress(OSError):
-            fcntl.flock(fd, fcntl.LOCK_UN)
-        if written != len(line):
-            raise OSError(f"only {written} of {len(line)} bytes could be written to {path}")
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    append_line(path, call.model_dump_json(), sync=True)
 
 
 def read_calls(path: Path) -> CallsRead:

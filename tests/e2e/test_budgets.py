@@ -57,10 +57,10 @@ def test_resumed_experiment_keeps_to_its_budget(talk: Project) -> None:
 def test_a_larger_budget_lets_the_experiment_go_on(talk: Project) -> None:
     """What the experiment's budget stopped is done once it is larger; what it used before it was stopped still counts."""
     _limit(talk, "{experiment: {calls: 4}}")
-    assert talk.run("go", "--repetitions", "2").returncode == 1
+    assert talk.run("go", "--repetitions", "2", "--jobs", "1").returncode == 1
     path = talk.root / "config" / "experiments" / "default.yaml"
     path.write_text(path.read_text().replace("calls: 4", "calls: 7"))
-    result = talk.run("go", "--repetitions", "2")
+    result = talk.run("go", "--repetitions", "2", "--jobs", "1")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "the experiment's budget was used up last time" in result.stdout
     assert {outcome for outcome, _ in _outcomes(talk).values()} == {"passed"}

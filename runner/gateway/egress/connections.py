@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runner.gateway.lines import append_line
 
 NAME = "connections.jsonl"
 """Name of the file, beside calls.jsonl."""
@@ -48,14 +49,7 @@ def append_connection(path: Path, connection: Connection) -> None:
     Raises:
         OSError: if the disk does not take it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = (connection.model_dump_json() + "\n").encode()
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    try:
-        if os.write(fd, line) != len(line):
-            raise OSError(f"a connection could only be written in part to {path}")
-    finally:
-        os.close(fd)
+    append_line(path, connection.model_dump_json(), sync=False)
 
 
 def read_connections(path: Path) -> list[Connection]:

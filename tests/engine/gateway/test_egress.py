@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.egress import make_spec
 
 from runner.gateway.client import start_gateway
 from runner.gateway.egress.connections import NAME, read_connections
 from runner.gateway.egress.index_settings import IndexSettings
-from runner.gateway.session import Denied, Session, SessionSpec
+from runner.gateway.session import Denied, Session
 from runner.gateway.settings import gateway_settings
 from runner.spec.egress import Packages
 
@@ -77,21 +78,6 @@ def _web(answer: Callable[[http.server.BaseHTTPRequestHandler], bytes]) -> Itera
         thread.join()
 
 
-def _spec(tmp_path: Path, **changes: Any) -> SessionSpec:
-    values: dict[str, Any] = {
-        "run": "demo-r1-0",
-        "framework": "fw",
-        "scenario": "demo",
-        "step": "one",
-        "index": 1,
-        "attempt": 1,
-        "model": None,
-        "answers": None,
-        "calls_file": tmp_path / "llm" / "calls.jsonl",
-    }
-    return SessionSpec(**values | changes)
-
-
 def _wheel(folder: Path, version: str) -> Path:
     """Make a wheel of one module that knows its version."""
     path = folder / f"demo_pkg-{version}-py3-none-any.whl"
@@ -119,7 +105,7 @@ def test_only_allowed_hosts_are_reached(containers: Any, tmp_path: Path) -> None
         _web(lambda _: b"never") as other,
         start_gateway(gateway_settings(None, {})) as gateway,
     ):
-        session = gateway.open(_spec(tmp_path, allow=(f"127.0.0.1:{allowed}",)))
+        session = gateway.open(make_spec(tmp_path / "llm", allow=(f"127.0.0.1:{allowed}",)))
         (containers.out / "client.py").write_text(CLIENT)
         script = f"{_environment(session)} exec python3 /out/client.py {allowed} {other}"
         ended = containers.run("sh", "-c", script, options=OPTIONS, gateway=session.directory)
@@ -161,7 +147,7 @@ def test_pip_installs_from_a_folder(containers: Any, tmp_path: Path) -> None:
     _wheel(wheels, "1.0")
     newest = _wheel(wheels, "1.5")
     with start_gateway(gateway_settings(None, {})) as gateway:
-        spec = _spec(tmp_path, packages=Packages(folder="wheels"), packages_folder=wheels)
+        spec = make_spec(tmp_path / "llm", packages=Packages(folder="wheels"), packages_folder=wheels)
         session = gateway.open(spec)
         assert _pip_installs(containers, session) == "1.5"
         gateway.close(session)
@@ -193,6 +179,6 @@ def test_pip_installs_what_the_index_had_on_a_day(containers: Any, tmp_path: Pat
         index = IndexSettings(urls=(f"http://127.0.0.1:{port}/simple",))
         settings = dataclasses.replace(gateway_settings(None, {}), index=index)
         with start_gateway(settings) as gateway:
-            session = gateway.open(_spec(tmp_path, packages=Packages(before=date(2026, 1, 31))))
+            session = gateway.open(make_spec(tmp_path / "llm", packages=Packages(before=date(2026, 1, 31))))
             assert _pip_installs(containers, session) == "1.0"
             gateway.close(session)

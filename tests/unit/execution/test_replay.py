@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import tarfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.planning import make_experiment, make_plan
 from support.recordings import Exchange, answer, make_call, make_run, question, record
 
-from runner.engine.protocol import ContainerState
 from runner.errors import ConfigError, StorageError
 from runner.evidence.archive import write_archive
 from runner.evidence.contents import read_contents
@@ -24,7 +22,6 @@ from runner.execution.replay import (
     recorded_runs,
     unpack_recording,
 )
-from runner.execution.verdict import Facts, judge
 from runner.gateway.calls import totals
 from runner.gateway.recording import load_recording
 from runner.plan.models import Run
@@ -161,32 +158,6 @@ def test_the_run_most_alike_is_taken(tmp_path: Path) -> None:
     record(tmp_path / "e-failed", ONE, _recorded(run), outcome="failed")
     with recorded_runs(tmp_path) as found:
         assert next(iter(find_recordings([run], found).values())).folder.name == "d-right"
-
-
-def test_a_replay_that_went_wrong_is_broken() -> None:
-    """A run whose replay had no answer is broken even if the framework went on, changed files and exited 0."""
-    ended = ContainerState(
-        id="c", name="c", status="exited", exit_code=0, oom_killed=False, started_at=1.0, finished_at=2.0, error="",
-        labels={},
-    )  # fmt: skip
-    facts = Facts(
-        state=ended,
-        report=None,
-        oom_kills=0,
-        memory_limit=1,
-        deadline=60.0,
-        deadline_name="limits.step_timeout",
-        overdue=False,
-        cancelled=False,
-        model_error="",
-        exceeded="",
-        engine_error="",
-        changed=3,
-        expect_changes=True,
-        message="",
-    )
-    assert judge(facts) == ("passed", "")
-    assert judge(replace(facts, replay_error="replay: call 2 ...")) == ("broken", "replay: call 2 ...")
 
 
 def test_errors_of_a_replay_are_added_up() -> None:

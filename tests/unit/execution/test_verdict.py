@@ -102,3 +102,9 @@ def test_without_a_report_the_clock_decides_what_124_means(deadline: float, outc
     """A step that filled /out leaves no report: 124 after its whole time is the deadline, before it the command's own."""
     facts = dataclasses.replace(_PASSED, state=_state(124), report=None, deadline=deadline)
     assert judge(facts)[0] == outcome
+
+
+def test_a_replay_that_went_wrong_is_broken() -> None:
+    """A run whose replay had no answer is broken even if the framework went on, changed files and exited 0."""
+    assert judge(_PASSED) == ("passed", "")
+    assert judge(dataclasses.replace(_PASSED, replay_error="replay: call 2 ...")) == ("broken", "replay: call 2 ...")
