@@ -1,0 +1,10 @@
+"""What every test relies on: signals mean what they mean in a terminal."""
+
+from __future__ import annotations
+
+import signal
+
+for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    # A shell starts background jobs with some of these ignored, and so would be every program that a test starts.
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
