@@ -17,7 +17,6 @@ import aiohttp
 from aiohttp import web
 from pydantic import SecretStr
 
-from runner.errors import ConfigError
 from runner.gateway.bodies import FOLDER, Bodies
 from runner.gateway.budgets import Purse, Purses, spent_by
 from runner.gateway.calls import Call, read_calls, totals
@@ -50,9 +49,18 @@ class _Open:
     server: asyncio.Server
     switchboard: Switchboard
     egress: Egress | None
-    run_purse: Purse
     port: int | None
     socket: Path | None
+
+
+@dataclass(kw_only=True)
+class _RunPurse:
+    """What all sessions of one run are paid from, kept as long as one of them is open."""
+
+    holders: int = 0
+    purse: Purse | None = None
+    """Known once the first session has read the run's calls."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(kw_only=True)
@@ -71,6 +79,7 @@ class Sessions:
     on_call: MeteredSink = ignore
     index: IndexSettings | None = None
     by_id: dict[str, _Open] = field(default_factory=dict)
+    _run_purses: dict[tuple[Path, str], _RunPurse] = field(default_factory=dict)
     _lane: Lane = field(init=False)
     _purse: Purse = field(init=False)
     _prices: Prices | None = field(init=False, default=None)
@@ -102,9 +111,11 @@ class Sessions:
             packages=spec.packages is not None,
         )
         session.directory.mkdir(mode=0o700, exist_ok=again is not None)
+        held = self._hold(spec)
         try:
-            one = await self._serve(spec, session, listen)
-        except (ConfigError, OSError):
+            one = await self._serve(spec, session, held, listen)
+        except BaseException:
+            self._let_go(spec)
             if again is None:
                 self._remove(session)
             raise
@@ -128,18 +139,20 @@ class Sessions:
         await _drain(one.served, 0.0)
         if one.socket is not None:
             one.socket.unlink(missing_ok=True)
+        self._let_go(one.served.spec)
         self._remove(one.session)
         denied = one.egress.denied if one.egress is not None else ()
         return dataclasses.replace(totals(one.served.calls), denied=denied)
 
-    async def _serve(self, spec: SessionSpec, session: Session, listen: Listen | None) -> _Open:
+    async def _serve(self, spec: SessionSpec, session: Session, held: _RunPurse, listen: Listen | None) -> _Open:
         pending = Pending(self.folder / f"{session.id}{SUFFIX}")
-        calls = await asyncio.to_thread(_known_calls, pending, spec)
+        async with held.lock:
+            recovered, calls = await asyncio.to_thread(_known_calls, pending, spec)
+            run_purse = held.purse = _run_purse(held.purse, spec, recovered, calls)
         provider = await asyncio.to_thread(
             make_provider, spec, token=session.token, http=self.http, base_url=self.base_url, key=self.key
         )
         mine = [call for call in calls if belongs(call, spec)]
-        run_purse = self._run_purse(spec, calls)
         ours = provider is None or provider.name in _OURS
         served = Served(
             id=session.id,
@@ -159,19 +172,24 @@ class Sessions:
             turns=sum(answered(call) for call in mine),
         )
         egress = self._egress(spec, session)
-        return await _listen(served, session, egress, run_purse, listen)
+        return await _listen(served, session, egress, listen)
 
     def _egress(self, spec: SessionSpec, session: Session) -> Egress | None:
         if not spec.allow and spec.packages is None:
             return None
         return Egress(spec, session.token, http=self.http, index=self.index)
 
-    def _run_purse(self, spec: SessionSpec, calls: Sequence[Call]) -> Purse:
-        """Return the purse of the run, which all its open sessions share."""
-        for one in self.by_id.values():
-            if one.served.spec.calls_file == spec.calls_file and one.served.spec.run == spec.run:
-                return one.run_purse
-        return Purse("budgets.run", spec.budgets.run, spent_by(call for call in calls if call.run == spec.run))
+    def _hold(self, spec: SessionSpec) -> _RunPurse:
+        """Return the purse that all sessions of a run share, for one more of them."""
+        held = self._run_purses.setdefault((spec.calls_file, spec.run), _RunPurse())
+        held.holders += 1
+        return held
+
+    def _let_go(self, spec: SessionSpec) -> None:
+        held = self._run_purses[spec.calls_file, spec.run]
+        held.holders -= 1
+        if not held.holders:
+            del self._run_purses[spec.calls_file, spec.run]
 
     def _bodies(self, spec: SessionSpec, session: Session) -> Bodies:
         mode, patterns = (spec.model.bodies, spec.model.redact) if spec.model is not None else ("off", ())
@@ -188,16 +206,22 @@ class Sessions:
         shutil.rmtree(self.folder / f"{session.id}{SUFFIX}", ignore_errors=True)
 
 
-def _known_calls(pending: Pending, spec: SessionSpec) -> tuple[Call, ...]:
-    """Return the calls of the run so far, with those that a process before this one left unfinished."""
+def _known_calls(pending: Pending, spec: SessionSpec) -> tuple[Sequence[Call], Sequence[Call]]:
+    """Return the calls that a process before this one left unfinished, and all calls of the run so far."""
     pending.remember(spec)
-    pending.recover(spec, spec.calls_file)
-    return read_calls(spec.calls_file).calls
+    recovered = pending.recover(spec, spec.calls_file)
+    return recovered, read_calls(spec.calls_file).calls
 
 
-async def _listen(
-    served: Served, session: Session, egress: Egress | None, run_purse: Purse, listen: Listen | None
-) -> _Open:
+def _run_purse(purse: Purse | None, spec: SessionSpec, recovered: Sequence[Call], calls: Sequence[Call]) -> Purse:
+    """Return the purse of a run: a new one that knows all its calls, or the one there is, with those only found now."""
+    if purse is None:
+        return Purse("budgets.run", spec.budgets.run, spent_by(call for call in calls if call.run == spec.run))
+    purse.add(spent_by(recovered))
+    return purse
+
+
+async def _listen(served: Served, session: Session, egress: Egress | None, listen: Listen | None) -> _Open:
     # Frameworks send long headers; shutdown_timeout 0, as _drain has waited already.
     runner = web.AppRunner(
         make_app(served, egress.routes() if egress is not None else ()),
@@ -235,7 +259,6 @@ async def _listen(
         server=server,
         switchboard=factory,
         egress=egress,
-        run_purse=run_purse,
         port=port,
         socket=socket,
     )

@@ -76,6 +76,23 @@ def test_budget_of_a_run_is_shared_by_its_sessions(within: Any, make_spec: Spec)
     within(test)
 
 
+def test_sessions_of_one_run_that_open_together_share_its_budget(within: Any, make_spec: Spec) -> None:
+    """Steps of a run that begin side by side draw on one purse, which is gone when they are."""
+    spec = dataclasses.replace(make_spec(answers=ANSWERS), budgets=Budgets(run=Budget(calls=4)))
+    steps = [dataclasses.replace(spec, attempt=number) for number in range(1, 6)]
+
+    async def test(sessions: Sessions) -> None:
+        opened = await asyncio.gather(*(sessions.open(one) for one in steps))
+        assert [(await ask(session))[0] for session in opened] == [200, 200, 200, 200, 403]
+        await asyncio.gather(*(sessions.close(one.id) for one in opened))
+        refused = dataclasses.replace(spec, answers=spec.calls_file.with_name("none.yaml"))
+        with pytest.raises(ConfigError):
+            await sessions.open(refused)
+        assert not sessions._run_purses
+
+    within(test)
+
+
 def test_budget_of_the_experiment_is_one_for_all(within: Any, make_spec: Spec) -> None:
     """All sessions of a process draw on the experiment's purse, of which some was spent before."""
     spec = make_spec(answers=ANSWERS)
