@@ -112,13 +112,12 @@ class Sessions:
         )
         session.directory.mkdir(mode=0o700, exist_ok=again is not None)
         held = self._hold(spec)
-        try:
-            one = await self._serve(spec, session, held, listen)
-        except BaseException:
-            self._let_go(spec)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._let_go, spec)
             if again is None:
-                self._remove(session)
-            raise
+                undo.callback(self._remove, session)
+            one = await self._serve(spec, session, held, listen)
+            undo.pop_all()
         self.by_id[session.id] = one
         return session
 
