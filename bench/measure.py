@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import median
 
 import history
+import scheduling
 from gateway.measuring import METERED, measure_gateway
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +46,7 @@ THRESHOLDS = {
     "gateway_rss_200_streams_bytes": 150.0 * 1024**2,
     "gateway_metering_differences": 0.0,
     **history.THRESHOLDS,
+    **scheduling.THRESHOLDS,
 }
 """Figure -> largest value that is accepted."""
 FLOORS = {"gateway_stream_throughput_ratio": 0.9}
@@ -73,6 +75,7 @@ def main(metered: int = METERED) -> int:
         **measure_planning(),
         **gateway,
         **history.measure(),
+        **scheduling.measure(),
     }
     BUILD.mkdir(exist_ok=True)
     limits = {"thresholds": THRESHOLDS, "floors": FLOORS}

@@ -28,6 +28,8 @@ class ExitCode(enum.IntEnum):
     """The ledger or the disk cannot be used."""
     BROKEN = 7
     """Some run broke: our doing or the machine's."""
+    WAITING = 8
+    """Some run waits for a person's decision: `runner approve` or `runner reject`, then `runner go` continues."""
     INTERRUPTED = 130
     """Stopped by the user; `runner go` continues."""
 

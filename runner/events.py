@@ -28,6 +28,8 @@ class RunStarted(Event):
     scenario: str
     repetition: int
     steps_total: int
+    steps_done: int = 0
+    """Of a run that goes on after a suspension: steps that have ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,15 @@ class StepFinished(Event):
     index: int
     outcome: str
     reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSuspended(Event):
+    """A run waits for people, and holds nothing meanwhile."""
+
+    steps: tuple[str, ...]
+    """Approvals it waits for."""
     seconds: float
 
 

@@ -44,9 +44,16 @@ SHIM = "/usr/local/bin/runner-shim"
 # Files in /in and /out.
 STEP_FILE = "step.json"
 PROMPT_FILE = "prompt.txt"
+SCRIPT_FILE = "script"
+STDIN_FILE = "stdin"
+ANSWERS_FILE = "answers.json"
+"""Prepared answers, for `runner-ask`."""
+INPUTS_FOLDER = "inputs"
 RESULT_FILE = "result.json"
 SHIM_REPORT = ".shim.json"
 """Written by the shim into /out: exit, deadline, dropped log bytes, rusage and io of reaped children."""
+ANSWERS_LOG = ".answers.jsonl"
+"""Written by `runner-ask` into /out: each question, and the digest of the answer it got."""
 
 EXIT_TIMED_OUT = 124
 """Exit code of a step whose deadline passed, as with timeout(1)."""

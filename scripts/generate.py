@@ -11,6 +11,7 @@ from model_pages import event_section, model_section
 from runner import events
 from runner.cli.reference import cli_reference, exit_code_table, help_texts
 from runner.evidence import records
+from runner.execution.approvals import Answer
 from runner.gateway.calls import Call
 from runner.gateway.egress.connections import Connection
 from runner.plan import models as plan
@@ -64,7 +65,7 @@ def exit_codes_page() -> str:
     return (
         "# Exit codes\n\n"
         "What a shell script sees of `runner`. If several things happened, `runner go` says the most serious: interrupted "
-        "before broken, broken before failed.\n\n"
+        "before waiting, waiting before broken, broken before failed.\n\n"
         f"{exit_code_table()}\n"
     )
 
@@ -76,10 +77,23 @@ def records_page() -> str:
         records.StepRecord,
         records.AttemptRecord,
         records.Phase,
+        records.ValueRecord,
+        records.AnswerUse,
+        records.DecisionRecord,
+        records.Suspension,
+        Answer,
         records.Host,
         records.MetricAbout,
         plan.Run,
+        plan.Ancestry,
         plan.PlannedStep,
+        plan.PlannedInput,
+        plan.PlannedOutput,
+        plan.PlannedItem,
+        plan.PlannedCall,
+        plan.PlannedApproval,
+        plan.PlannedAnswer,
+        plan.PlannedRetry,
         plan.ImageRef,
         Call,
         Connection,
@@ -88,7 +102,8 @@ def records_page() -> str:
         "# Records\n\n"
         "The JSON of `metadata.json` in a run's directory and in its steps' folders. `run` in a run's record is the planned "
         "run, complete; its `framework`, `limits` and `model` have the keys of [the configuration](configuration.md). "
-        "`about` in `metrics.json` maps names to MetricAbout. Call is a line of `llm/calls.jsonl`, Connection one of "
+        "`about` in `metrics.json` maps names to MetricAbout. Answer is `approvals/step_NNN.json`, Suspension also "
+        "`approvals/step_NNN.asked.json`. Call is a line of `llm/calls.jsonl`, Connection one of "
         "`llm/connections.jsonl`.\n\n" + "\n".join(model_section(model) for model in models)
     )
 

@@ -62,9 +62,10 @@ def report(phases: list[Phase], message: str, code: int) -> int:
 
 def set_up() -> Phase:
     """Put Spec Kit's files into the workspace, from the package alone."""
-    started = time.monotonic()
+    started_at, started = time.time(), time.monotonic()
     code = subprocess.run(INIT, stdin=subprocess.DEVNULL, check=False).returncode
-    return Phase(name="init", seconds=round(time.monotonic() - started, 3), exit_code=code, detail="specify init")
+    seconds = round(time.monotonic() - started, 3)
+    return Phase(name="init", seconds=seconds, exit_code=code, detail="specify init", started_at=started_at)
 
 
 def carry_out(name: str, prompt: str, seed: int) -> Phase:

@@ -30,6 +30,8 @@ class Phase:
     seconds: float | None
     exit_code: int | None
     detail: str
+    started_at: float | None = None
+    """Seconds since the epoch."""
 
 
 def run_agent(name: str, task: str, *, seed: int, folder: Path) -> Phase:
@@ -49,14 +51,14 @@ def run_agent(name: str, task: str, *, seed: int, folder: Path) -> Phase:
     # In a file, because one argument holds at most 128 KiB.
     task_file = folder / f"{name}.task.yaml"
     task_file.write_text(yaml.safe_dump({"run": {"task": task}}, allow_unicode=True), encoding="utf-8")
-    started = time.monotonic()
+    started_at, started = time.time(), time.monotonic()
     code = subprocess.run(_command(task_file, trajectory, seed), stdin=subprocess.DEVNULL, check=False).returncode
     seconds = round(time.monotonic() - started, 3)
     status, words = read_ending(trajectory)
     if status != SUBMITTED:
         code = code or 1
     detail = status if words in ("", status) else f"{status}: {words}"
-    return Phase(name=name, seconds=seconds, exit_code=code, detail=detail)
+    return Phase(name=name, seconds=seconds, exit_code=code, detail=detail, started_at=started_at)
 
 
 def _command(task_file: Path, trajectory: Path, seed: int) -> list[str]:

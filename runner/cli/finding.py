@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from runner.evidence.layout import RunLayout
 from runner.evidence.records import RunRecord
 
 _NEAREST = 5
+_ARCHIVES = (".tar.zst", ".tar.gz")
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +53,15 @@ def find_run(output: Path, text: str) -> Place:
 
     Args:
         output: folder of run directories.
-        text: a run id, `framework/id`, or the beginning of either, as long as only one run begins so.
+        text: a run id, `framework/id`, or the beginning of either, as long as only one run begins so; or an archive,
+            which is taken apart, checked, into a folder that is there until this program ends.
 
     Raises:
         ConfigError: if no run, or more than one, fits; it names some that come near.
+        StorageError: if it is an archive that is damaged.
     """
+    if text.endswith(_ARCHIVES) and Path(text).is_file():
+        return _unpacked(Path(text))
     everything = places(output)
     framework, slash, name = text.rstrip("/").rpartition("/")
     framework = framework.rpartition("/")[2]
@@ -67,6 +74,24 @@ def find_run(output: Path, text: str) -> Place:
         more = f" and {len(fits) - _NEAREST} more" if len(fits) > _NEAREST else ""
         raise ConfigError(f"{text} could be {len(fits)} runs", why=f"{shown}{more}", hint="type more of the run's id")
     raise _no_such_run(output, text, everything)
+
+
+def _unpacked(archive: Path) -> Place:
+    """Return the run that an archive holds."""
+    import atexit
+    import tempfile
+
+    from runner.evidence.unpack import unpack
+
+    folder = tempfile.TemporaryDirectory(prefix="runner-archive-")
+    atexit.register(folder.cleanup)
+    root = Path(folder.name)
+    unpack(archive, root)
+    place = Place(framework="", run_id=archive.name, layout=RunLayout(root))
+    run = read_record(place).run
+    if not _PLAIN.fullmatch(run.id):
+        raise StorageError(f"the archive's run is called {run.id[:80]!r}, which no run is", where=str(archive))
+    return Place(framework=run.framework.name, run_id=run.id, layout=place.layout)
 
 
 def _no_such_run(output: Path, text: str, everything: list[Place]) -> ConfigError:

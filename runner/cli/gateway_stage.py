@@ -35,7 +35,8 @@ def gateway_of(workplace: Workplace, inputs: Inputs) -> GatewaySettings | None:
     experiment = inputs.experiment.value
     frameworks = {name: one.value for name, one in inputs.frameworks.items()}
     scenarios = {name: one.value for name, one in inputs.scenarios.items()}
-    if not wants_gateway(experiment, frameworks, scenarios):
+    workflows = {name: one.value for name, one in inputs.workflows.items()}
+    if not wants_gateway(experiment, frameworks, scenarios, workflows):
         return None
     settings = gateway_settings(
         experiment.model,

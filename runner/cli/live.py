@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from runner.cli.console import Console
 from runner.cli.live_view import Line, draw
 from runner.cli.progress import Progress
-from runner.events import Event, EventSink, Notice, RunFinished, RunStarted, StepFinished
+from runner.events import Event, EventSink, Notice, RunFinished, RunStarted, RunSuspended, StepFinished
 from runner.report.format import duration
 
 _REFRESH_SECONDS = 0.5
@@ -78,7 +78,7 @@ def tell_all(*sinks: EventSink) -> EventSink:
 
 
 def plain(console: Console, progress: Progress) -> EventSink:
-    """Return a listener that prints a line when a run starts, a step ends and a run ends."""
+    """Return a listener that prints a line when a run starts, a step ends, and a run ends or is suspended."""
     lock = threading.Lock()
 
     def tell(event: Event) -> None:
@@ -99,12 +99,16 @@ def _fold(progress: Progress, event: Event) -> tuple[str, str]:
         case Notice():
             return event.level, _sentence(event)
         case RunStarted():
-            return "step", f"{_stamp(event)} started {event.run} of {event.framework}"
+            how = f"goes on with {event.run}" if event.steps_done else f"started {event.run}"
+            return "step", f"{_stamp(event)} {how} of {event.framework}"
         case StepFinished():
             return (
                 "step",
                 f"{_stamp(event)}   {event.run} of {framework}, step {event.index} {event.step}: {_ended(event)}",
             )
+        case RunSuspended():
+            steps = ", ".join(event.steps)
+            return "info", f"{_stamp(event)} suspended {event.run} of {framework}: waits for approval of {steps}"
         case RunFinished():
             done = f"{progress.done}/{progress.total}"
             return "info", f"{_stamp(event)} finished {event.run} of {framework}: {_ended(event)} ({done})"

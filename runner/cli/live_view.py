@@ -63,6 +63,8 @@ def _totals(progress: Progress) -> Line:
         if progress.outcomes[outcome]:
             pieces.append((f"{progress.outcomes[outcome]} {outcome.replace('_', ' ')}  ", tone))
     pieces.append((f"{len(progress.active)} running  {sum(progress.left.values())} left", Tone.PLAIN))
+    if progress.suspended:
+        pieces.append((f"  {len(progress.suspended)} waiting for approval", Tone.WARN))
     if progress.use.calls:
         tokens, cost = _tokens(progress.use), _cost(progress.use) or DASH
         pieces.append((f"  tokens {tokens}  cost {cost}", Tone.PLAIN))
@@ -95,17 +97,23 @@ def _calls(use: Use) -> Line:
 
 
 def _slot(slot: Slot, now: float, width: int, names: int) -> Line:
-    step = f"{slot.index}/{slot.steps_total} {slot.step}" if slot.step else f"0/{slot.steps_total} starting"
     head = (
         (f"  {_cut(slot.framework, names).ljust(names)}", Tone.STRONG),
         (f"  {_cut(slot.run, min(_RUN_WIDTH, max(width // 4, 12)))}", Tone.PLAIN),
         (f"  {clock(now - slot.started)}", Tone.FAINT),
-        (f"  {step}", Tone.PLAIN),
+        (f"  {_at(slot)}", Tone.PLAIN),
         *_calls(slot.use),
     )
     room = width - sum(len(text) for text, _ in head) - 2
     last = escape(_COLOR.sub("", slot.line).strip())
     return (*head, (f"  {_cut(last, room)}", Tone.FAINT)) if last and room >= _LEAST_LINE else head
+
+
+def _at(slot: Slot) -> str:
+    """Say where a run is: in one of its steps, in order, or in several, or past steps that were done in another order."""
+    if len(slot.under_way) > 1 or (slot.under_way and slot.index != slot.ended + 1):
+        return f"{slot.ended} of {slot.steps_total} steps, at {', '.join(slot.under_way)}"
+    return f"{slot.index}/{slot.steps_total} {slot.step}" if slot.step else f"{slot.ended}/{slot.steps_total} starting"
 
 
 def _cut(text: str, width: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -70,8 +71,8 @@ def unknown(kind: str, value: str, choices: Iterable[str], help_command: str) ->
 
 
 def load_command(name: str) -> ModuleType:
-    """Import the module of a command."""
-    return importlib.import_module(f"runner.cli.commands.{name}")
+    """Import the module of a command; one whose name Python keeps for itself has an underscore after it."""
+    return importlib.import_module(f"runner.cli.commands.{name}{'_' if keyword.iskeyword(name) else ''}")
 
 
 def main_parser() -> Parser:

@@ -12,12 +12,14 @@ from types import MappingProxyType
 
 from runner.cli.finding import find_run
 from runner.cli.selection import names
+from runner.cli.waiting import look_for_answers
 from runner.cli.workplace import Workplace
 from runner.errors import ConfigError
 from runner.execution.replay import Cell, digests, find_recordings, recorded_runs
 from runner.gateway.recording import Recording
 from runner.images.pipeline import known
 from runner.ledger.store import ledger_path, open_ledger
+from runner.plan.check import check_graphs
 from runner.plan.matrix import plan
 from runner.plan.models import ImageRef, Run
 from runner.plan.resume import Decision, decide
@@ -52,7 +54,9 @@ def read_inputs(workplace: Workplace, args: Namespace) -> Inputs:
     )
     if args.replay_mode and not args.replay:
         raise ConfigError("--replay-mode without --replay", hint="name what to replay: --replay RUN|DIR")
-    return load_all(workplace.project, args.experiment, overrides, workplace.environment)
+    inputs = load_all(workplace.project, args.experiment, overrides, workplace.environment)
+    check_graphs(inputs)
+    return inputs
 
 
 def plan_runs(
@@ -67,7 +71,7 @@ def plan_runs(
     Args:
         workplace: project and folders.
         inputs: the experiment with everything it names.
-        images: image of each framework.
+        images: image of each framework, and of each further recipe that a step names.
         platform_name: platform of the engine.
         recordings: what is replayed; empty if nothing is.
 
@@ -81,6 +85,7 @@ def plan_runs(
         images,
         hash_answers(inputs.answers),
         platform=platform_name,
+        workflows={name: one.value for name, one in inputs.workflows.items()},
         recordings=digests(recordings),
         packages_sha256=offered_packages(workplace, inputs.experiment.value.packages),
     )
@@ -112,7 +117,7 @@ def open_recordings(workplace: Workplace, args: Namespace, inputs: Inputs) -> It
         return
     place = recorded_place(args.replay, workplace.project.output(inputs.experiment.value.output))
     planned = plan_runs(
-        workplace, inputs, {name: ImageRef(tag="", id=None) for name in inputs.frameworks}, this_platform()
+        workplace, inputs, {name: ImageRef(tag="", id=None) for name in inputs.recipes}, this_platform()
     )
     with recorded_runs(place) as found:
         yield find_recordings(planned, found)
@@ -157,13 +162,14 @@ def dry_plan(
         return DryPlan(decisions=decide(runs, {}, fresh=fresh), problems=problems)
     with open_ledger(path) as ledger:
         past = ledger.past(run.digest for run in runs if run.digest is not None)
+        past = look_for_answers(path.parent, past)
         return DryPlan(decisions=decide(runs, past, fresh=fresh, previous=ledger.previous), problems=problems)
 
 
 def _known_images(workplace: Workplace, inputs: Inputs) -> tuple[dict[str, ImageRef], tuple[ConfigError, ...]]:
     images: dict[str, ImageRef] = {}
     problems: list[ConfigError] = []
-    for name in inputs.frameworks:
+    for name in inputs.recipes:
         try:
             tag, known_id = known(workplace.project.images, workplace.cache, name)
         except ConfigError as error:

@@ -13,6 +13,7 @@ from runner.events import (
     OutputLine,
     RunFinished,
     RunStarted,
+    RunSuspended,
     StepFinished,
     StepStarted,
 )
@@ -59,10 +60,14 @@ class Slot:
     started: float
     steps_total: int
     step: str = ""
+    """The step that began last."""
     index: int = 0
-    step_started: float = 0.0
+    under_way: tuple[str, ...] = ()
+    """Steps that have begun and not ended, in the order in which they began."""
+    ended: int = 0
+    """Steps that have ended."""
     line: str = ""
-    """Last line the step printed, as it came."""
+    """Last line a step printed, as it came."""
     use: Use = field(default_factory=Use)
 
     @property
@@ -81,6 +86,8 @@ class Progress:
     slots: list[Slot | None] = field(default_factory=list)
     """Runs under way; a run keeps its place until it ends."""
     outcomes: Counter[str] = field(default_factory=Counter)
+    suspended: set[str] = field(default_factory=set)
+    """Runs that wait for people; they have no place."""
     seconds: dict[Kind, list[float]] = field(default_factory=dict)
     """Wall times of runs that finished, by kind; a run that was stopped or broke tells nothing of the others."""
     use: Use = field(default_factory=Use)
@@ -97,7 +104,7 @@ class Progress:
 
     @property
     def total(self) -> int:
-        return self.done + len(self.active) + sum(self.left.values())
+        return self.done + len(self.active) + len(self.suspended) + sum(self.left.values())
 
     def framework_of(self, run: str) -> str:
         """Return the framework of a run under way, empty if it is not."""
@@ -109,13 +116,15 @@ class Progress:
             case RunStarted():
                 self._place(event)
             case StepStarted():
-                self._change(event.run, step=event.step, index=event.index, step_started=event.time, line="")
+                self._begin(event)
             case OutputLine():
                 self._change(event.run, line=event.line)
             case ModelCalled():
                 self._count(event)
             case StepFinished():
-                self._change(event.run, line="")
+                self._end(event)
+            case RunSuspended():
+                self._suspend(event)
             case RunFinished():
                 self._finish(event)
             case _:
@@ -146,25 +155,44 @@ class Progress:
             scenario=event.scenario,
             started=event.time,
             steps_total=event.steps_total,
-            step_started=event.time,
+            ended=event.steps_done,
         )
-        self.left[slot.kind] = max(self.left[slot.kind] - 1, 0)
+        if event.run in self.suspended:
+            self.suspended.discard(event.run)
+        else:
+            self.left[slot.kind] = max(self.left[slot.kind] - 1, 0)
         free = next((i for i, one in enumerate(self.slots) if one is None), None)
         if free is None:
             self.slots.append(slot)
         else:
             self.slots[free] = slot
 
-    def _change(self, run: str, **changes: str | float | Use) -> None:
+    def _begin(self, event: StepStarted) -> None:
+        for slot in self._of(event.run):
+            under_way = (*slot.under_way, event.step)
+            self._change(event.run, step=event.step, index=event.index, under_way=under_way, line="")
+
+    def _end(self, event: StepFinished) -> None:
+        for slot in self._of(event.run):
+            under_way = tuple(step for step in slot.under_way if step != event.step)
+            self._change(event.run, under_way=under_way, ended=slot.ended + 1, line="")
+
+    def _suspend(self, event: RunSuspended) -> None:
+        self.suspended.add(event.run)
+        self.slots = [None if slot is not None and slot.run == event.run else slot for slot in self.slots]
+
+    def _of(self, run: str) -> list[Slot]:
+        return [slot for slot in self.active if slot.run == run]
+
+    def _change(self, run: str, **changes: str | float | tuple[str, ...] | Use) -> None:
         for i, slot in enumerate(self.slots):
             if slot is not None and slot.run == run:
                 self.slots[i] = replace(slot, **changes)  # type: ignore[arg-type]  # names and types are the fields'
 
     def _count(self, event: ModelCalled) -> None:
         self.use = self.use.plus(event)
-        for slot in self.active:
-            if slot.run == event.run:
-                self._change(event.run, use=slot.use.plus(event))
+        for slot in self._of(event.run):
+            self._change(event.run, use=slot.use.plus(event))
 
     def _finish(self, event: RunFinished) -> None:
         self.outcomes[event.outcome] += 1

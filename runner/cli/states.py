@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.cli.finding import Place, find_run
 from runner.cli.parser import unknown
 from runner.errors import ConfigError, StorageError
 from runner.evidence.history.diff import State, state
-from runner.evidence.history.oci import KeptStep, read_steps
+from runner.evidence.history.oci import KeptStep, read_base, read_steps
+from runner.evidence.records import RunRecord
+from runner.execution.fork import ORIGIN
+from runner.names import PROJECT
+from runner.plan.fork import finished
+from runner.plan.models import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,26 +77,52 @@ def kept_step(output: Path, text: str) -> tuple[Kept, KeptStep]:
     return kept, kept.step(step)
 
 
-def two_states(output: Path, one: str, other: str | None) -> tuple[State, State]:
-    """Return the two workspaces to compare; without a second, the first and the one before it.
+def found_by(step: KeptStep) -> KeptStep:
+    """Return a step as it found the workspace: what lists it is empty if that was nothing."""
+    return replace(step, index=step.base)
 
-    `RUN@0` is the empty workspace before the first step.
+
+def done_after(run: Run, step: KeptStep) -> frozenset[str]:
+    """Return the steps that have ended where a step has; none where a fork begins."""
+    return frozenset() if step.number == ORIGIN else finished(run.steps, step.id)
+
+
+def left_with_state(record: RunRecord, step: KeptStep) -> bool:
+    """Tell whether a run's /state is what a step left there: whether no step of it was performed after or beside it."""
+    performed = {one.id for one in record.steps if one.attempts}
+    return record.outcome is not None and performed <= done_after(record.run, step)
+
+
+def two_states(output: Path, one: str, other: str | None) -> tuple[State, State]:
+    """Return the two workspaces to compare; without a second, what the step of the first found and what it left.
+
+    `RUN@0` is the workspace before the first step: empty, or of a fork what it was given.
     """
     if other is None:
         kept, step = kept_step(output, one)
-        position = list(kept.steps).index(step)
-        before = state(kept.history, kept.steps[position - 1]) if position else _empty(kept)
-        return before, state(kept.history, step)
+        return _found(kept, step), state(kept.history, step)
     return _state(output, one), _state(output, other)
 
 
 def _state(output: Path, text: str) -> State:
     name, _, number = text.rpartition("@")
-    if number == "0" and name:
-        return _empty(kept_run(output, name))
+    if number == "0" and name and (kept := kept_run(output, name)).steps[0].number:
+        return State(history=kept.history, step=kept.steps[0], nodes={})
     kept, step = kept_step(output, text)
     return state(kept.history, step)
 
 
-def _empty(kept: Kept) -> State:
-    return State(history=kept.history, step=kept.steps[0], nodes={})
+def _found(kept: Kept, step: KeptStep) -> State:
+    return State(history=kept.history, step=found_by(step), nodes=read_base(kept.history, step).nodes)
+
+
+def recipe_name(tag: str) -> str:
+    """Return the name of the recipe below images/ that an image was made from, by its tag.
+
+    Raises:
+        StorageError: if the tag is none of ours.
+    """
+    name = tag.removeprefix(f"{PROJECT}/").rpartition(":")[0]
+    if not tag.startswith(f"{PROJECT}/") or not name:
+        raise StorageError(f"the image {tag} comes from no recipe of this program")
+    return name

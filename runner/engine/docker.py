@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ class DockerEngine:
     def info(self) -> EngineInfo:
         if self._info is None:
             answer = self._api.call("GET", "/info", idempotent=True)
-            self._info = _describe(answer, self._version, api_version=_speak(self._version), local=self._local)
+            about = _describe(answer, self._version, api_version=_speak(self._version), local=self._local)
+            self._info = replace(about, socket=_socket(self._api.place) or "")
         return self._info
 
     def _helper_image(self) -> str | None:

@@ -41,6 +41,8 @@ class EngineInfo:
     """Whether the engine can put an init process at PID 1."""
     local: bool = True
     """Whether the engine runs on this machine, so that its cgroups and folders are the ones seen here."""
+    socket: str = ""
+    """Path of its socket, if it has one on this machine."""
     containerd_images: bool = False
     """Whether images are kept in containerd's store, whose ids are manifest digests."""
 
@@ -97,6 +99,10 @@ class ContainerSpec:
     capabilities: tuple[str, ...] = ()
     """Capabilities kept; build and bootstrap containers need a few, steps none."""
     hostname: str = "run"
+    interactive: bool = False
+    """Whether its standard input stays open for who attaches to it."""
+    terminal: bool = False
+    """Whether its standard streams are a terminal."""
 
 
 @dataclass(frozen=True, kw_only=True)

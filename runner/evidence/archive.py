@@ -11,18 +11,19 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import StorageError
 from runner.evidence.atomic import is_temporary, replacing, write_text
+from runner.evidence.body import Body
 from runner.evidence.content import Changed, read_file
+from runner.evidence.excludes import left_out, summary
 from runner.evidence.history.blobs import SEEN
 from runner.evidence.layout import RunLayout
 from runner.evidence.manifest import MANIFEST, Listed, Skipped, encode
-from runner.evidence.pack import Packer
-from runner.evidence.tarformat import TarFile, TarFolder, TarLink, TarMember, header, padding
+from runner.evidence.tarformat import TarFile, TarFolder, TarLink, header, padding
 from runner.evidence.walk import DIRECTORY, FILE, LINK, Entry, RawPath, opened, walk
 
 LARGEST_MEMBER = 8 * 1024**3
@@ -48,25 +49,35 @@ class ArchiveInfo:
     skipped: tuple[Skipped, ...]
 
 
-def write_archive(layout: RunLayout, kind: str, *, largest: int = LARGEST_MEMBER) -> ArchiveInfo:
+def write_archive(
+    layout: RunLayout,
+    kind: str,
+    *,
+    exclude: Sequence[str] = (),
+    target: Path | None = None,
+    largest: int = LARGEST_MEMBER,
+) -> ArchiveInfo:
     """Archive a run directory, beside its digests, all replaced in one step each and the archive last.
 
     Args:
-        layout: the run; its archives and their digests are no members.
+        layout: the run; its archives and their digests are no members, nor are copies of steps that its history has.
         kind: `zstd` or `gzip`.
+        exclude: patterns of workspace paths that are left out, as `runner.spec.patterns` has them.
+        target: file to write instead of the run's own archive; then no digests are written beside it.
         largest: bytes of the largest file that is archived.
 
     Returns:
-        Digests, size and what was left out: sockets, FIFOs and devices, files that are unreadable, too large or being
-        written all the time. The manifest lists the same.
+        Digests, size and what was left out: what the patterns say, sockets, FIFOs and devices, files that are unreadable,
+        too large or being written all the time. The manifest lists the same.
 
     Raises:
         StorageError: if the archive cannot be written, or the tree keeps changing.
     """
     restless: Counter[RawPath] = Counter()
     for _ in range(_TRIES):
+        leave_out = {path for path, times in restless.items() if times >= _PATIENCE}
         try:
-            return _attempt(layout, kind, largest, {path for path, times in restless.items() if times >= _PATIENCE})
+            return _attempt(layout, kind, target, _Choice.of(layout, exclude, largest, leave_out))
         except Changed as change:
             restless[change.path] += 1
     raise StorageError(
@@ -76,88 +87,107 @@ def write_archive(layout: RunLayout, kind: str, *, largest: int = LARGEST_MEMBER
     )
 
 
-def _attempt(layout: RunLayout, kind: str, largest: int, leave_out: set[RawPath]) -> ArchiveInfo:
-    path = layout.archive(kind)
-    with opened(layout.root) as root:
-        selection = _Selection(root=root, own=_own_names(layout), largest=largest, leave_out=leave_out)
-        chosen = selection.choose()
-        manifest = encode((one for one, _ in chosen), selection.skipped)
-        with replacing(path) as stream, Packer(stream, kind) as sink:
-            sink.write(header(TarFile(path=MANIFEST.encode(), size=len(manifest), executable=False)))
-            sink.write(manifest + padding(len(manifest)))
-            for listed, entry in chosen:
-                _write_member(sink, root, listed.member, entry)
-            sink.close()
+def _attempt(layout: RunLayout, kind: str, target: Path | None, choice: _Choice) -> ArchiveInfo:
+    path = target or layout.archive(kind)
+    with opened(layout.root) as root, replacing(path) as stream, Body(kind) as body:
+        members = [one for name, entry in choice.entries(root) if (one := _take(body, root, name, entry, choice))]
+        skipped = tuple(sorted(choice.skipped, key=lambda one: one.path))
+        manifest = encode(members, skipped, sorted(choice.derivable))
+        head = header(TarFile(path=MANIFEST.encode(), size=len(manifest), executable=False))
+        packed = body.finish(head + manifest + padding(len(manifest)), stream)
+        if target is None:
             # The archive takes its place when this block ends: where it stands, its digests do too.
-            write_text(layout.archive_digest(kind), f"{sink.sha256}  {path.name}\n")
-            write_text(layout.tar_digest, f"{sink.tar_sha256}  {path.with_suffix('').name}\n")
+            write_text(layout.archive_digest(kind), f"{packed.sha256}  {path.name}\n")
+            write_text(layout.tar_digest, f"{packed.tar_sha256}  {path.with_suffix('').name}\n")
     return ArchiveInfo(
         path=path,
-        sha256=sink.sha256,
-        tar_sha256=sink.tar_sha256,
-        bytes=sink.bytes,
-        members=len(chosen) + 1,
-        skipped=tuple(selection.skipped),
+        sha256=packed.sha256,
+        tar_sha256=packed.tar_sha256,
+        bytes=packed.bytes,
+        members=len(members) + 1,
+        skipped=skipped,
     )
 
 
-def _write_member(sink: Packer, root: int, member: TarMember, entry: Entry) -> None:
-    sink.write(header(member))
-    if isinstance(member, TarFile):
-        for chunk in _read_again(root, member.path, entry):
-            sink.write(chunk)
-        sink.write(padding(member.size))
+def _take(body: Body, root: int, path: RawPath, entry: Entry, choice: _Choice) -> Listed | None:
+    """Give one name to the archive, and return how the manifest lists it; None if it is left out."""
+    if entry.kind == DIRECTORY:
+        body.write(header(folder := TarFolder(path=path)))
+        return Listed(member=folder)
+    if entry.kind == LINK:
+        body.write(header(link := TarLink(path=path, target=entry.target)))
+        return Listed(member=link)
+    if reason := choice.reason(path, entry):
+        choice.skip(path, reason)
+        return None
+    member = TarFile(path=path, size=entry.size, executable=bool(entry.mode & stat.S_IXUSR))
+    return _take_file(body, member, read_file(root, path, entry), choice)
 
 
-def _own_names(layout: RunLayout) -> frozenset[bytes]:
-    """Return what an archive never holds: itself, its like, their digests, and what only this machine can use."""
-    paths = [layout.tar_digest, layout.history / SEEN]
-    for kind in ("zstd", "gzip"):
-        paths += [layout.archive(kind), layout.archive_digest(kind)]
-    return frozenset(os.fsencode(path.relative_to(layout.root)) for path in paths)
+def _take_file(body: Body, member: TarFile, content: Iterator[bytes], choice: _Choice) -> Listed | None:
+    """Give a file to the archive piece by piece: a piece is written before the next one is known to be readable."""
+    digest = hashlib.sha256()
+    try:
+        piece = next(content, b"")
+    except OSError as error:
+        choice.skip(member.path, f"cannot be read: {error.strerror}")
+        return None
+    body.write(header(member))
+    try:
+        while piece:
+            digest.update(piece)
+            body.write(piece)
+            piece = next(content, b"")
+    except OSError as error:
+        raise Changed(member.path) from error
+    body.write(padding(member.size))
+    return Listed(member=member, sha256=digest.hexdigest())
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Selection:
+class _Choice:
     """What of a tree is archived, and what is not and why."""
 
-    root: int
     own: frozenset[bytes]
+    """Names that an archive never holds."""
+    copies: Mapping[bytes, RawPath]
+    """Names that the history has in another form, and that folder or file of the history."""
+    workspace: bytes
+    exclude: Sequence[str]
     largest: int
     leave_out: set[RawPath]
     skipped: list[Skipped] = field(default_factory=list)
+    derivable: set[tuple[RawPath, RawPath]] = field(default_factory=set)
+    """Names that were met and left out because the history has them, and where."""
 
-    def choose(self) -> list[tuple[Listed, Entry]]:
-        """Return the members in order, with the digests of their content."""
-        names = (
-            one
-            for one in walk(self.root, lambda folder: self._skip(folder, "a folder that cannot be listed"))
-            if one[0] not in self.own and not is_temporary(os.fsdecode(one[0]))
+    @classmethod
+    def of(cls, layout: RunLayout, exclude: Sequence[str], largest: int, leave_out: set[RawPath]) -> _Choice:
+        history = _relative(layout, layout.history)
+        copies = [path for step in layout.steps() for path in (step.copy, step.packed_copy)]
+        return cls(
+            own=_own_names(layout),
+            copies={_relative(layout, path): history for path in copies},
+            workspace=_relative(layout, layout.workspace) + b"/",
+            exclude=exclude,
+            largest=largest,
+            leave_out=leave_out,
         )
-        chosen = [(one, entry) for path, entry in sorted(names) if (one := self._list(path, entry)) is not None]
-        self.skipped.sort(key=lambda one: one.path)
-        return chosen
 
-    def _skip(self, path: RawPath, reason: str) -> None:
+    def entries(self, root: int) -> list[tuple[RawPath, Entry]]:
+        """Return the names that may be members, in order."""
+        found = dict(
+            one
+            for one in walk(root, lambda folder: self.skip(folder, "a folder that cannot be listed"))
+            if one[0] not in self.own and not is_temporary(os.fsdecode(one[0])) and not self._is_copy(one[0])
+        )
+        if self.exclude:
+            self._exclude(found)
+        return sorted(found.items())
+
+    def skip(self, path: RawPath, reason: str) -> None:
         self.skipped.append(Skipped(path=path, reason=reason))
 
-    def _list(self, path: RawPath, entry: Entry) -> Listed | None:
-        if entry.kind == DIRECTORY:
-            return Listed(member=TarFolder(path=path))
-        if entry.kind == LINK:
-            return Listed(member=TarLink(path=path, target=entry.target))
-        reason = self._reason(path, entry)
-        try:
-            digest = "" if reason else self._digest(path, entry)
-        except OSError as error:
-            reason = f"cannot be read: {error.strerror}"
-        if reason:
-            self._skip(path, reason)
-            return None
-        member = TarFile(path=path, size=entry.size, executable=bool(entry.mode & stat.S_IXUSR))
-        return Listed(member=member, sha256=digest)
-
-    def _reason(self, path: RawPath, entry: Entry) -> str:
+    def reason(self, path: RawPath, entry: Entry) -> str:
         """Return why a name that is neither a folder nor a link is left out; empty if it is not."""
         if entry.kind != FILE:
             return f"a {entry.kind}, which holds nothing to keep"
@@ -167,16 +197,30 @@ class _Selection:
             return f"{entry.size} bytes, more than the {self.largest} of the largest member"
         return "was being written all the time" if path in self.leave_out else ""
 
-    def _digest(self, path: RawPath, entry: Entry) -> str:
-        digest = hashlib.sha256()
-        for chunk in read_file(self.root, path, entry):
-            digest.update(chunk)
-        return digest.hexdigest()
+    def _is_copy(self, path: RawPath) -> bool:
+        top = b"/".join(path.split(b"/", 3)[:3])
+        if top not in self.copies:
+            return False
+        self.derivable.add((top, self.copies[top]))
+        return True
+
+    def _exclude(self, found: dict[RawPath, Entry]) -> None:
+        prefix = self.workspace
+        inside = {path.removeprefix(prefix): entry for path, entry in found.items() if path.startswith(prefix)}
+        gone = left_out(inside, self.exclude)
+        for path in gone:
+            del found[prefix + path]
+        for one in summary(inside, gone):
+            self.skip(prefix + one.path, one.reason)
 
 
-def _read_again(root: int, path: RawPath, entry: Entry) -> Iterator[bytes]:
-    """Read a file that could be read a moment ago: whatever goes wrong now is a change."""
-    try:
-        yield from read_file(root, path, entry)
-    except OSError as error:
-        raise Changed(path) from error
+def _own_names(layout: RunLayout) -> frozenset[bytes]:
+    """Return what an archive never holds: itself, its like, their digests, and what only this machine can use."""
+    paths = [layout.tar_digest, layout.history / SEEN]
+    for kind in ("zstd", "gzip"):
+        paths += [layout.archive(kind), layout.archive_digest(kind)]
+    return frozenset(_relative(layout, path) for path in paths)
+
+
+def _relative(layout: RunLayout, path: Path) -> bytes:
+    return os.fsencode(path.relative_to(layout.root))

@@ -21,7 +21,17 @@ TEMPORARY_PREFIX = ".tmp-"
 
 _TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{16}")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_OWN_FOLDERS = (".", "logs", "llm", "llm/bodies", "history", "history/blobs/sha256", "steps/*", "steps/*/attempts/*")
+_OWN_FOLDERS = (
+    ".",
+    "logs",
+    "llm",
+    "llm/bodies",
+    "history",
+    "history/blobs/sha256",
+    "steps/*",
+    "steps/*/attempts/*",
+    "approvals",
+)
 """Where evidence is written in a run directory; what stands elsewhere belongs to the framework."""
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 
 from runner.evidence.pack import CHUNK
 from runner.evidence.walk import Entry, RawPath, entry_of, open_below
+
+_BECAME_ANOTHER = frozenset({errno.ENOENT, errno.ELOOP, errno.ENOTDIR})
+"""Errors of opening what was a file a moment ago and is gone, or a link, or below what is no folder any more."""
 
 
 class Changed(Exception):
@@ -31,12 +35,16 @@ def read_file(root: int, path: RawPath, entry: Entry) -> Iterator[bytes]:
     """
     try:
         handle = open_below(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    except FileNotFoundError:
-        raise Changed(path) from None
-    with os.fdopen(handle, "rb", buffering=0) as stream:
+    except OSError as error:
+        if error.errno in _BECAME_ANOTHER:
+            raise Changed(path) from None
+        raise
+    try:
         left = entry.size
-        while left and (chunk := stream.read(min(left, CHUNK))):
+        while left and (chunk := os.read(handle, min(left, CHUNK))):
             left -= len(chunk)
             yield chunk
         if left or entry_of(os.fstat(handle)) != entry:
             raise Changed(path)
+    finally:
+        os.close(handle)

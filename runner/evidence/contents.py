@@ -6,13 +6,14 @@ import hashlib
 import os
 import stat
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from runner.errors import StorageError
 from runner.evidence.compress import DECOMPRESSION_ERRORS, decompressed
+from runner.evidence.excludes import left_out
 from runner.evidence.manifest import MANIFEST, Listed, decode
 from runner.evidence.tarformat import TarFile, TarFolder, TarLink
 from runner.evidence.walk import DIRECTORY, FILE, LINK, Entry, RawPath, open_below, opened, show_path, walk
@@ -43,16 +44,22 @@ class Contents:
         return sum(what.startswith("file ") for what in self.entries.values())
 
 
-def read_contents(root: Path) -> Contents:
+def read_contents(root: Path, exclude: Sequence[str] = ()) -> Contents:
     """Look at everything below a folder; no link is followed.
+
+    Args:
+        root: the folder.
+        exclude: patterns of paths that do not count, as `runner.spec.patterns` has them.
 
     Raises:
         StorageError: if something cannot be read.
     """
     unreadable: list[RawPath] = []
     with opened(root) as handle:
+        there = dict(walk(handle, unreadable.append))
+        gone = left_out(there, exclude)
         entries = {
-            path: what for path, entry in walk(handle, unreadable.append) if (what := _describe(handle, path, entry))
+            path: what for path, entry in there.items() if path not in gone and (what := _describe(handle, path, entry))
         }
     if unreadable:
         raise StorageError(f"a folder of {root} cannot be listed: {show_path(unreadable[0])}")

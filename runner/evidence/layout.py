@@ -20,13 +20,19 @@ class RunLayout:
     ├── steps/step_001/
     │   ├── metadata.json        StepRecord
     │   ├── metrics.json         the step's metrics
-    │   ├── in/                  what /in held: step.json, prompt.txt
+    │   ├── in/                  what /in held: step.json, prompt.txt, script; inputs/ with the values it took
     │   ├── out/                 what /out held
+    │   ├── outputs/             the values it gave to later steps
     │   ├── stdout.log  stderr.log   of the last attempt
+    │   ├── workspace/  workspace.tar.zst   the workspace after it, with `history: full` or `compressed`
+    │   ├── conflicts/           what steps before it changed differently, of each side
     │   └── attempts/01/         stdout.log stderr.log out/ of earlier attempts
     ├── llm/calls.jsonl          one line per model call
     ├── llm/connections.jsonl    one line per other connection, made or refused
     ├── llm/bodies/              requests and answers, redacted, each once under its sha256
+    ├── approvals/               step_002.asked.json: what a person is asked; step_002.json: what was decided
+    ├── views/                   workspaces of steps beside others, until they are merged: only while the run goes on
+    ├── conflicts/               what steps beside each other changed differently, of each side, if no step needed both
     ├── history/                 the workspace after every step, as an OCI image layout: a layer and a tag per step
     │   ├── oci-layout  index.json
     │   └── blobs/sha256/        layers, and what says which belong to which step
@@ -64,8 +70,28 @@ class RunLayout:
         return self.root / "llm" / "calls.jsonl"
 
     @property
+    def views(self) -> Path:
+        return self.root / "views"
+
+    @property
+    def conflicts(self) -> Path:
+        return self.root / "conflicts"
+
+    @property
     def history(self) -> Path:
         return self.root / "history"
+
+    @property
+    def metrics_table(self) -> Path:
+        return self.root / "metrics.csv"
+
+    def question(self, index: int) -> Path:
+        """Return what a person is asked by the approval at 1-based `index`."""
+        return self.root / "approvals" / f"step_{index:03d}.asked.json"
+
+    def decision(self, index: int) -> Path:
+        """Return what a person decided on the approval at 1-based `index`."""
+        return self.root / "approvals" / f"step_{index:03d}.json"
 
     @property
     def log(self) -> Path:
@@ -74,6 +100,10 @@ class RunLayout:
     def step(self, index: int) -> StepLayout:
         """Return the layout of the step at 1-based `index`."""
         return StepLayout(self.root / "steps" / f"step_{index:03d}")
+
+    def steps(self) -> tuple[StepLayout, ...]:
+        """Return the layouts of the steps that have left something, in order."""
+        return tuple(StepLayout(path) for path in sorted((self.root / "steps").glob("step_*")))
 
     def archive(self, kind: str) -> Path:
         """Return the archive's path for `zstd` or `gzip`."""
@@ -110,6 +140,26 @@ class StepLayout:
     @property
     def outputs(self) -> Path:
         return self.root / "out"
+
+    @property
+    def given(self) -> Path:
+        """Return where the values are kept that the step gave to later ones."""
+        return self.root / "outputs"
+
+    @property
+    def conflicts(self) -> Path:
+        """Return where both sides are kept of what steps before it changed differently."""
+        return self.root / "conflicts"
+
+    @property
+    def copy(self) -> Path:
+        """Return where the workspace after the step is to be looked into, with `history: full`."""
+        return self.root / "workspace"
+
+    @property
+    def packed_copy(self) -> Path:
+        """Return the archive of the workspace after the step, with `history: compressed`."""
+        return self.root / "workspace.tar.zst"
 
     def log(self, stream: str) -> Path:
         """Return the log of `stdout` or `stderr`."""

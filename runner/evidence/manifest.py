@@ -13,6 +13,7 @@ from runner.evidence.walk import RawPath, show_path
 
 MANIFEST = "manifest.json"
 VERSION = 1
+_JSON = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +35,23 @@ class Listed:
     sha256: str = ""
 
 
-def encode(listed: Iterable[Listed], skipped: Sequence[Skipped]) -> bytes:
+def encode(
+    listed: Iterable[Listed], skipped: Sequence[Skipped], derivable: Sequence[tuple[RawPath, RawPath]] = ()
+) -> bytes:
     """Return the manifest: JSON with one line per member, in the order in which the members follow.
 
     A path or link target that is not UTF-8 stands in base64 under `path_base64` or `target_base64` instead.
+
+    Args:
+        listed: the members.
+        skipped: what is not there, and is nowhere in the archive.
+        derivable: paths that are not there because another member has the same in another form, and which.
     """
-    lines = [json.dumps(_describe(one), ensure_ascii=False) for one in listed]
-    missing = [json.dumps({**_named("path", one.path), "reason": one.reason}, ensure_ascii=False) for one in skipped]
-    text = f'{{"version": {VERSION},\n"members": {_lines(lines)},\n"skipped": {_lines(missing)}}}\n'
+    lines = [_JSON(_describe(one)) for one in listed]
+    missing = [_JSON({**_named("path", one.path), "reason": one.reason}) for one in skipped]
+    others = [_JSON({**_named("path", path), **_named("from", origin)}) for path, origin in derivable]
+    head = f'"derivable": {_lines(others)},\n' if others else ""
+    text = f'{{"version": {VERSION},\n{head}"members": {_lines(lines)},\n"skipped": {_lines(missing)}}}\n'
     return text.encode("utf-8", "backslashreplace")
 
 

@@ -1,8 +1,10 @@
 """Metrics of steps and runs, in the format of `metrics.json`: flat name -> number or null, `per_step`, `about`.
 
 How parts add up, within a step over its attempts and within a run over its steps: everything is a sum, only peak
-memory is the maximum, and the workspace's size is that at the end. A total is null as soon as one part is, with a
-reason that names the part. A step that was not performed used nothing: its own values are null, totals go without it.
+memory is the maximum, the workspace's size is that at the end, and the wall time of steps that ran beside each other is
+the time in which at least one of their attempts was under way. A total is null as soon as one part is, with a reason
+that names the part. A step that was not performed used nothing: its own values are null, totals go without it. So do
+totals of what a container uses go without steps that had none.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +27,14 @@ from runner.evidence.readings import (
     in_words,
     model_use,
     resource,
+    side_by_side,
     unmeasured,
     wall,
 )
-from runner.evidence.records import METRIC_NAMES, AttemptRecord, MetricAbout, Outcome
+from runner.evidence.records import METRIC_NAMES, AttemptRecord, MetricAbout, Outcome, Phase, StepRecord
 from runner.evidence.tree import TreeScan
 from runner.evidence.untrusted import ShimReport
+from runner.gateway.calls import Call, totals
 from runner.gateway.session import Totals
 from runner.spec.model import Model
 
@@ -47,6 +52,11 @@ _ALWAYS_KNOWN = "wall_seconds"
 _USED = ("wall_seconds", *RESOURCES, *_MODEL_USE)
 """What attempts use up."""
 _NOT_PERFORMED = "the step was not performed"
+_UNSEEN = "its workspace was not looked at: it sees none, or it could not be read"
+WITHOUT_CONTAINER = frozenset({"model", "approval"})
+"""Kinds of steps that have no container."""
+Row = Mapping[str, object]
+"""An element of `per_attempt` or `per_phase`: what it is of, flat values, and `about` each of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +71,10 @@ class MeasuredStep:
     tree: TreeScan | None
     """The workspace after the step; None if it could not be looked at."""
     model: Model | None
+    phases: Sequence[Phase] = ()
+    """The framework's phases of the last attempt, as it reported them."""
+    calls: Sequence[Call] = ()
+    """The step's model calls, for those of each phase; of other steps too, they are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,42 +87,79 @@ class MetricsReport:
     """For a run, with `step` and `index` besides; empty for a step."""
     labels: Mapping[str, str | int] = field(default_factory=dict)
     """For a step, its `step` and `index`."""
+    per_attempt: tuple[Row, ...] = ()
+    """For a step, what each attempt used."""
+    per_phase: tuple[Row, ...] = ()
+    """For a step whose framework reports phases, what each of the last attempt's used."""
 
     def content(self) -> dict[str, object]:
-        """Return the JSON object as it is written."""
+        """Return the JSON object as it is written; only a step's has `per_attempt` and `per_phase`."""
         about = {name: one.model_dump() for name, one in self.about.items()}
-        return {**self.labels, **self.totals, "per_step": [dict(one) for one in self.per_step], "about": about}
+        parts: dict[str, object] = {"per_step": [dict(one) for one in self.per_step]}
+        if self.labels:
+            parts["per_attempt"] = [dict(one) for one in self.per_attempt]
+            parts["per_phase"] = [dict(one) for one in self.per_phase]
+        return {**self.labels, **self.totals, **parts, "about": about}
 
 
 def step_metrics(step: MeasuredStep) -> MetricsReport:
-    """Return the metrics of one step."""
-    return _report(_step_readings(step), labels={"step": step.step, "index": step.index})
+    """Return the metrics of one step, with those of its attempts and of its framework's phases."""
+    attempts = [_attempt_readings(one, step.model) for one in step.attempts]
+    return replace(
+        _report(_step_readings(step, attempts), labels={"step": step.step, "index": step.index}),
+        per_attempt=tuple(
+            _part({"attempt": one[0].attempt}, readings) for one, readings in zip(step.attempts, attempts, strict=True)
+        ),
+        per_phase=tuple(_part({"phase": one.name}, _phase_readings(one, step)) for one in step.phases),
+    )
 
 
-def run_metrics(steps: Sequence[MeasuredStep], tree: TreeScan | None) -> MetricsReport:
-    """Return the metrics of a run.
+def run_metrics(steps: Sequence[tuple[StepRecord, MetricsReport]], tree: TreeScan | None) -> MetricsReport:
+    """Return the metrics of a run, from what is kept of its steps and nothing else.
 
     Args:
-        steps: every step in order, those that were not performed too.
+        steps: every step in order, those that were not performed too, with its metrics.
         tree: the workspace at the end.
     """
-    readings = [(step, _step_readings(step)) for step in steps]
-    performed = [(f"step {step.step}", own) for step, own in readings if step.attempts]
-    totals = {
-        name: combine([(place, own[name]) for place, own in performed], _rule(name))
-        if performed
-        else unmeasured("no step was performed")
-        for name in _USED
-    }
-    totals |= {
-        name: Reading(value=sum(own[name].value or 0 for _, own in readings), source="runner")
+    performed = [(step, report) for step, report in steps if step.attempts]
+    beside = any(step.depends_on is not None for step, _ in steps)
+    added = {name: _over_steps(name, performed, beside=beside) for name in _USED}
+    added |= {
+        name: Reading(value=sum(report.totals[name] or 0 for _, report in steps), source="runner")
         for name in ("steps_total", "steps_passed", "attempts")
     }
     per_step = tuple(
-        {"step": step.step, "index": step.index, **{name: own[name].value for name in METRIC_NAMES}}
-        for step, own in readings
+        {"step": step.id, "index": step.index, **{name: report.totals[name] for name in METRIC_NAMES}}
+        for step, report in steps
     )
-    return _report(totals | _artifacts(tree), per_step=per_step)
+    return _report(added | _artifacts(tree), per_step=per_step)
+
+
+def _over_steps(name: str, performed: Sequence[tuple[StepRecord, MetricsReport]], *, beside: bool) -> Reading:
+    """Return a run's total of what its performed steps used.
+
+    Args:
+        name: a metric.
+        performed: the steps with an attempt, and their metrics.
+        beside: whether some of them may have run beside each other.
+    """
+    if not performed:
+        return unmeasured("no step was performed")
+    if name in RESOURCES:
+        performed = [(step, report) for step, report in performed if step.kind not in WITHOUT_CONTAINER]
+        if not performed:
+            return unmeasured("no step had a container")
+    added = combine([(f"step {step.id}", _reading(report, name)) for step, report in performed], _rule(name))
+    if name != "wall_seconds" or not beside:
+        return added
+    return side_by_side(added, [attempt for step, _ in performed for attempt in step.attempts])
+
+
+def _reading(report: MetricsReport, name: str) -> Reading:
+    about = report.about[name]
+    return Reading(
+        value=report.totals[name], source=about.source, exact=about.exact, status=about.status, reason=about.reason
+    )
 
 
 def write_metrics(path: Path, report: MetricsReport) -> None:
@@ -144,12 +195,16 @@ def read_metrics(path: Path) -> MetricsReport | None:
             else unmeasured("an earlier version of the runner did not measure it").about(name)
             for name in METRIC_NAMES
         }
-        per_step = tuple(dict(one) for one in content["per_step"])
+        per_step, per_attempt, per_phase = (
+            tuple(dict(one) for one in content.get(name) or ()) for name in ("per_step", "per_attempt", "per_phase")
+        )
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return None
     labels = {key: content[key] for key in ("step", "index") if key in content}
     totals = {name: _number(content.get(name)) for name in METRIC_NAMES}
-    return MetricsReport(totals=totals, about=about, per_step=per_step, labels=labels)
+    return MetricsReport(
+        totals=totals, about=about, per_step=per_step, labels=labels, per_attempt=per_attempt, per_phase=per_phase
+    )
 
 
 def _report(
@@ -166,33 +221,59 @@ def _report(
     )
 
 
-def _step_readings(step: MeasuredStep) -> dict[str, Reading]:
-    attempts = [(f"attempt {one[0].attempt}", _attempt_readings(one, step.model)) for one in step.attempts]
+def _part(labels: Mapping[str, str | int], readings: Mapping[str, Reading]) -> Row:
+    values = {name: one.value for name, one in readings.items()}
+    return {**labels, **values, "about": {name: one.about(name).model_dump() for name, one in readings.items()}}
+
+
+def _step_readings(step: MeasuredStep, attempts: Sequence[Mapping[str, Reading]]) -> dict[str, Reading]:
+    places = [f"attempt {one[0].attempt}" for one in step.attempts]
     used = {
-        name: combine([(place, own[name]) for place, own in attempts], _rule(name))
+        name: combine([(place, own[name]) for place, own in zip(places, attempts, strict=True)], _rule(name))
         if attempts
         else unmeasured(_NOT_PERFORMED)
         for name in _USED
     }
     counted = {"steps_total": 1, "steps_passed": int(step.outcome == "passed"), "attempts": len(step.attempts)}
-    return (
-        used | {name: Reading(value=value, source="runner") for name, value in counted.items()} | _artifacts(step.tree)
-    )
+    known = {name: Reading(value=value, source="runner") for name, value in counted.items()}
+    return used | known | _artifacts(step.tree, _UNSEEN if step.attempts else _NOT_PERFORMED)
 
 
 def _attempt_readings(attempt: MeasuredAttempt, model: Model | None) -> dict[str, Reading]:
-    record, usage, report, totals = attempt
+    record, usage, report, metered = attempt
     return (
         {"wall_seconds": wall(record)}
         | {name: resource(name, usage, report) for name in RESOURCES}
-        | {name: model_use(name, totals, model) for name in _MODEL_USE}
+        | {name: model_use(name, metered, model) for name in _MODEL_USE}
     )
 
 
-def _artifacts(tree: TreeScan | None) -> dict[str, Reading]:
+def _phase_readings(phase: Phase, step: MeasuredStep) -> dict[str, Reading]:
+    """Return a phase's time as reported, and what its model calls come to: those that arrived while it went on."""
+    reported = Reading(value=phase.seconds, source="framework", exact=False, status="partial", reason="as reported")
+    readings = {"wall_seconds": unmeasured("the framework does not say") if phase.seconds is None else reported}
+    if phase.started_at is None or phase.seconds is None:
+        why = "the framework does not say when it began and how long it took"
+        return readings | {name: unmeasured(why) for name in _MODEL_USE}
+    last = step.attempts[-1][0].attempt if step.attempts else 0
+    end = phase.started_at + phase.seconds
+    own = [
+        call
+        for call in step.calls
+        if (call.step, call.attempt) == (step.step, last) and phase.started_at <= _arrived(call) < end
+    ]
+    return readings | {name: model_use(name, totals(own), step.model) for name in _MODEL_USE}
+
+
+def _arrived(call: Call) -> float:
+    return datetime.fromisoformat(call.time).timestamp()
+
+
+def _artifacts(tree: TreeScan | None, why: str = "the workspace could not be looked at") -> dict[str, Reading]:
+    """Return the size of a workspace; null, with why, if there is none."""
     names = ("artifact_files", "artifact_bytes")
     if tree is None:
-        return {name: unmeasured("the workspace could not be looked at") for name in names}
+        return {name: unmeasured(why) for name in names}
     readings = {
         name: Reading(value=value, source="workspace")
         for name, value in zip(names, (tree.files, tree.bytes), strict=True)

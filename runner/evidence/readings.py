@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 
 from runner.engine.protocol import Usage
@@ -96,9 +97,35 @@ _BY_WEAKNESS: tuple[Status, ...] = ("unmeasured", "partial", "derived", "measure
 
 
 def wall(record: AttemptRecord) -> Reading:
-    """Return the container's wall time by the engine's clock."""
+    """Return the container's wall time by the engine's clock; without a container, the runner's."""
     seconds = _sane(record.seconds)
-    return unmeasured("the container did not run") if seconds is None else Reading(value=seconds, source="engine")
+    if seconds is None:
+        return unmeasured("the container did not run")
+    return Reading(value=seconds, source="engine" if record.container else "runner")
+
+
+def side_by_side(added: Reading, attempts: Iterable[AttemptRecord]) -> Reading:
+    """Return the wall time in which at least one of some attempts was under way.
+
+    An attempt covers the seconds it took from the time at which it began; the result is the length of the union of
+    these intervals, so that of attempts one after the other it is their sum.
+
+    Args:
+        added: the sum of their times, null if one is not known.
+        attempts: all of them, in any order.
+    """
+    if added.value is None:
+        return added
+    spans = [(one.started_at, one.seconds or 0.0) for one in attempts]
+    begun = sorted((datetime.fromisoformat(at).timestamp(), length) for at, length in spans if at is not None)
+    if len(begun) < len(spans):
+        return in_words(added, "a sum: when some attempts began is not known, so it may be too long")
+    twice, reached = 0.0, -math.inf
+    for start, length in begun:
+        twice += max(min(start + length, reached) - start, 0.0)
+        reached = max(reached, start + length)
+    # Times of records have milliseconds; what they overlap by is no more precise.
+    return replace(added, value=added.value - round(twice, 3)) if twice else added
 
 
 def resource(name: str, usage: Usage, report: ShimReport | None) -> Reading:

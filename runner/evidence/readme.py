@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from runner.evidence.logs import escape
+from runner.evidence.markdown import DASH, table, text, value
 from runner.evidence.metrics import MetricsReport
-from runner.evidence.readings import UNITS, Number
-from runner.evidence.records import METRIC_NAMES, Outcome, RunRecord, StepRecord
+from runner.evidence.readings import UNITS
+from runner.evidence.readme_steps import steps_section
+from runner.evidence.records import METRIC_NAMES, Outcome, RunRecord
 from runner.plan.models import Run
 
-_DASH = "\N{EN DASH}"
-"""A value that was not measured; never 0."""
 _VERDICTS: dict[Outcome, str] = {
     "passed": "passed",
     "failed": "failed: the framework's doing",
@@ -22,8 +20,6 @@ _VERDICTS: dict[Outcome, str] = {
     "cancelled": "cancelled by the user",
     "skipped": "skipped",
 }
-_MARKUP = re.compile(r"([\\`*_\[\]<>|#~&$])")
-_KIB = 1024.0
 
 
 def render_readme(record: RunRecord, metrics: MetricsReport) -> str:
@@ -34,21 +30,23 @@ def render_readme(record: RunRecord, metrics: MetricsReport) -> str:
         metrics: the run's metrics.
     """
     run = record.run
-    verdict = _VERDICTS[record.outcome] if record.outcome else "not finished"
+    unfinished = "waits for approval" if record.suspended else "not finished"
+    verdict = _VERDICTS[record.outcome] if record.outcome else unfinished
     lines = [
-        f"# {_text(run.framework.name)} on {_text(run.scenario)}, repetition {run.repetition}",
+        f"# {text(run.framework.name)} on {text(run.scenario)}, repetition {run.repetition}",
         "",
-        f"**{verdict}**" + (f" {_DASH} {_text(record.reason)}" if record.reason else ""),
+        f"**{verdict}**" + (f" {DASH} {text(record.reason)}" if record.reason else ""),
         "",
         *_open(record.run),
         *_model(record),
-        f"- run `{run.id}` of experiment {_text(run.experiment)}, seed {run.seed}",
+        f"- run `{run.id}` of experiment {text(run.experiment)}, seed {run.seed}",
+        *_ancestry(run),
         f"- digest `{run.digest or 'none'}`",
         f"- image `{run.image.tag}` (`{run.image.id or 'none'}`)",
-        f"- started {record.started_at}, finished {record.finished_at or _DASH}",
+        f"- started {record.started_at}, finished {record.finished_at or DASH}",
         _host(record),
         "",
-        *_steps(record, metrics),
+        *steps_section(record, metrics),
         *_numbers(metrics),
         *_notes(record.notes),
         *_places(record),
@@ -69,7 +67,7 @@ def not_hermetic(run: Run) -> tuple[str, ...]:
 def _host(record: RunRecord) -> str:
     host = record.host
     engine = f"engine {host.engine_version}, cgroup {host.cgroup}"
-    return f"- {_text(host.operating_system)}, {engine}, runner {host.runner_version}"
+    return f"- {text(host.operating_system)}, {engine}, runner {host.runner_version}"
 
 
 def _model(record: RunRecord) -> list[str]:
@@ -79,40 +77,20 @@ def _model(record: RunRecord) -> list[str]:
         return ["- model: none" + ("; its steps have no way out of their containers" if ways == {"none"} else "")]
     if model.provider == "scripted":
         words = "the answers were prepared, no language model took part: the numbers below say nothing about one"
-        return [f"> **SCRIPTED MODEL** ({_text(record.model_label)}): {words}.", ""]
-    return [f"- model: **{_text(record.model_label)}**"]
+        return [f"> **SCRIPTED MODEL** ({text(record.model_label)}): {words}.", ""]
+    return [f"- model: **{text(record.model_label)}**"]
+
+
+def _ancestry(run: Run) -> list[str]:
+    parent = run.parent
+    if parent is None:
+        return []
+    return [f"- forked from `{parent.run}@{parent.step}`" + (f": {text(parent.note)}" if parent.note else "")]
 
 
 def _open(run: Run) -> list[str]:
     notes = [note.removeprefix("not hermetic: ") for note in not_hermetic(run)]
-    return [line for note in notes for line in (f"> **NOT HERMETIC**: {_text(note)}.", "")]
-
-
-def _steps(record: RunRecord, metrics: MetricsReport) -> list[str]:
-    measured = {str(one["step"]): one for one in metrics.per_step}
-    rows = [_step_row(step, measured.get(step.id, {})) for step in record.steps]
-    head = ("step", "outcome", "time", "tokens in", "tokens out", "changed files", "attempts", "logs")
-    return ["## Steps", "", *_table(head, rows, left=2), "", *_reasons(record.steps)]
-
-
-def _step_row(step: StepRecord, numbers: Mapping[str, str | Number | None]) -> tuple[str, ...]:
-    folder = f"steps/step_{step.index:03d}"
-    logs = f"[out]({folder}/stdout.log) [err]({folder}/stderr.log)" if step.attempts else _DASH
-    return (
-        f"{step.index}. {_text(step.id)}",
-        step.outcome.replace("_", " "),
-        _value("seconds", numbers.get("wall_seconds")),
-        _value("tokens", numbers.get("tokens_in")),
-        _value("tokens", numbers.get("tokens_out")),
-        _value("files", step.changed_files),
-        str(len(step.attempts)),
-        logs,
-    )
-
-
-def _reasons(steps: Iterable[StepRecord]) -> list[str]:
-    lines = [f"- {_text(step.id)}: {_text(step.reason)}" for step in steps if step.reason]
-    return [*lines, ""] if lines else []
+    return [line for note in notes for line in (f"> **NOT HERMETIC**: {text(note)}.", "")]
 
 
 def _numbers(metrics: MetricsReport) -> list[str]:
@@ -120,12 +98,12 @@ def _numbers(metrics: MetricsReport) -> list[str]:
     for name in METRIC_NAMES:
         about = metrics.about[name]
         how = f"{about.source}, {'exact' if about.exact else about.status}" if about.source != "none" else "unmeasured"
-        rows.append((name, _value(UNITS[name], metrics.totals[name]), how, _text(about.reason)))
-    return ["## Numbers", "", *_table(("metric", "value", "how", "remark"), rows, left=1), ""]
+        rows.append((name, value(UNITS[name], metrics.totals[name]), how, text(about.reason)))
+    return ["## Numbers", "", *table(("metric", "value", "how", "remark"), rows, left=1), ""]
 
 
 def _notes(notes: Iterable[str]) -> list[str]:
-    lines = [f"- {_text(note)}" for note in notes]
+    lines = [f"- {text(note)}" for note in notes]
     return ["## Notes", "", *lines, ""] if lines else []
 
 
@@ -135,6 +113,7 @@ def _places(record: RunRecord) -> list[str]:
         ("[steps/](steps/)", "prompt, logs, record and metrics of each step; earlier attempts under `attempts/`"),
         ("[metadata.json](metadata.json)", "the record: inputs, digests, timings, outcome"),
         ("[metrics.json](metrics.json)", "every number, with unit, source and status"),
+        ("[metrics.csv](metrics.csv)", "the same as one long table, of attempts and phases too"),
         ("[logs/run.log](logs/run.log)", "what happened when, as JSON lines"),
         ("[state/](state/)", "what the framework kept for itself: HOME, caches"),
     ]
@@ -154,39 +133,7 @@ def _commands(record: RunRecord) -> list[str]:
     run = record.run.id
     bad = next((step for step in record.steps if step.outcome not in {"passed", "skipped"}), None)
     lines = [f"runner show {run}", f"runner logs {run}" + (f"@{bad.id}" if bad else "")]
+    lines += [f"runner {verb} {run}@{one.step}" for one in record.suspended for verb in ("approve", "reject")]
     if record.archive:
         lines.append(f"sha256sum -c {record.archive}.sha256")
     return ["## Look closer", "", "```console", *(f"$ {line}" for line in lines), "```", ""]
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], *, left: int) -> list[str]:
-    """Return a Markdown table whose first `left` columns are left-aligned."""
-    rule = [":---" if number < left else "---:" for number in range(len(head))]
-    return [f"| {' | '.join(cells)} |" for cells in (head, tuple(rule), *rows)]
-
-
-def _value(unit: str, value: str | Number | None) -> str:
-    if value is None or isinstance(value, str):
-        return _DASH
-    match unit:
-        case "seconds":
-            return f"{value:,.2f} s"
-        case "bytes":
-            return _size(float(value))
-        case "USD":
-            return f"{value:,.4f} USD"
-        case _:
-            return f"{value:,}"
-
-
-def _size(value: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < _KIB:
-            return f"{value:,.0f} B" if unit == "B" else f"{value:,.1f} {unit}"
-        value /= _KIB
-    return f"{value:,.1f} TiB"
-
-
-def _text(text: str) -> str:
-    """Return text on one line that neither a terminal nor a Markdown viewer takes for more than text."""
-    return _MARKUP.sub(r"\\\1", escape(text))

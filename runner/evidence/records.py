@@ -22,6 +22,46 @@ class RecordModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class ValueRecord(RecordModel):
+    """A value that a step took or gave."""
+
+    name: str = Field(description="Its name.")
+    type: str = Field(description="text, number, boolean, list, object, json or file.")
+    path: str = Field(description="Where it is kept, relative to the step's folder.")
+    bytes: int = Field(description="Size.")
+    sha256: str = Field(description="Digest of its bytes.")
+
+
+class AnswerUse(RecordModel):
+    """One question of a framework and the canned answer it got."""
+
+    question: str = Field(description="What was asked, cut after 2,000 characters.")
+    answer_sha256: str | None = Field(description="Digest of the answer's UTF-8 bytes; null: no answer fitted.")
+
+
+class DecisionRecord(RecordModel):
+    """A person's decision, or what was taken in its place."""
+
+    decision: Literal["approve", "reject"]
+    by: Literal["person", "timeout"] = Field(description="Who took it.")
+    message: str = Field("", description="What the person said.")
+    message_sha256: str = Field("", description="Digest of that message's UTF-8 bytes; empty: a person said nothing.")
+    question: str = Field("", description="What was asked.")
+    asked_at: str = Field(description="UTC, ISO 8601.")
+    decided_at: str = Field(description="UTC, ISO 8601.")
+
+
+class Suspension(RecordModel):
+    """An approval that a run waits for."""
+
+    step: str = Field(description="Step that waits.")
+    index: int = Field(description="Its position.")
+    message: str = Field(description="What is asked.")
+    asked_at: str = Field(description="UTC, ISO 8601.")
+    until: str | None = Field(description="When the default is taken, UTC; null: never.")
+    default: Literal["approve", "reject"]
+
+
 class Phase(RecordModel):
     """A framework's own phase within a step, as it reported it."""
 
@@ -29,19 +69,22 @@ class Phase(RecordModel):
     seconds: float | None = Field(description="Wall time, as reported.")
     exit_code: int | None = Field(description="Exit code, as reported.")
     detail: str = Field("", description="One sentence, as reported.")
+    started_at: float | None = Field(None, description="When it began, seconds since the epoch, as reported.")
 
 
 class AttemptRecord(RecordModel):
     """One container for one step: the contract of a command."""
 
     attempt: int = Field(description="From 1.")
-    container: str = Field(description="Name of the container.")
-    image_id: str = Field(description="Image the container was made from.")
-    argv: tuple[str, ...] = Field(description="Command of the step.")
+    container: str = Field(description="Name of the container; empty for a step without one.")
+    image_id: str = Field(description="Image the container was made from; empty for a step without one.")
+    argv: tuple[str, ...] = Field(description="Command of the step; of a model step `model` and the model's name.")
+    cwd: str | None = Field(None, description="Its working directory; null: there was none, or it was not recorded.")
     started_at: str | None = Field(description="UTC, ISO 8601.")
     finished_at: str | None = Field(description="UTC, ISO 8601.")
     seconds: float | None = Field(
-        description="Wall time of the container by the engine's clock, or the shim's where that shows none."
+        description="Wall time of the container by the engine's clock, or the shim's where that shows none; of a model "
+        "step, of its call."
     )
     exit_code: int | None = Field(description="Exit code; 124 after a deadline; null if it never ran.")
     signal: int | None = Field(description="Signal that ended the command, if one did.")
@@ -52,6 +95,7 @@ class AttemptRecord(RecordModel):
     dropped_bytes: int = Field(description="Output beyond limits.log that was not kept.")
     outcome: Outcome = Field(description="Verdict on this attempt.")
     reason: str = Field(description="Why, in a sentence; empty if passed.")
+    error: str = Field("", description="Why the command could not be run, in the engine's or the shim's words.")
 
 
 class StepRecord(RecordModel):
@@ -69,6 +113,17 @@ class StepRecord(RecordModel):
     changed_files: int | None = Field(description="Files added, changed or removed in the workspace.")
     phases: tuple[Phase, ...] = Field((), description="The framework's own phases.")
     attempts: tuple[AttemptRecord, ...] = Field((), description="Every attempt, the failed ones included.")
+    kind: str = Field("prompt", description="Who performed it: prompt, command, check, model or approval.")
+    depends_on: tuple[str, ...] | None = Field(None, description="Steps before it; null: the one before it.")
+    counts: bool = Field(
+        True,
+        description="Whether the run's outcome depends on it: not of one that `when` left out, or that may fail.",
+    )
+    inputs: tuple[ValueRecord, ...] = Field((), description="Values it took.")
+    outputs: tuple[ValueRecord, ...] = Field((), description="Values it gave.")
+    answers: tuple[AnswerUse, ...] = Field((), description="Questions it asked.")
+    decision: DecisionRecord | None = Field(None, description="Of an approval: what was decided.")
+    conflicts: tuple[str, ...] = Field((), description="Paths that steps before it changed differently.")
 
 
 class Host(RecordModel):
@@ -95,7 +150,8 @@ class RunRecord(RecordModel):
     started_at: str = Field(description="UTC, ISO 8601.")
     finished_at: str | None = Field(description="UTC, ISO 8601; null while the run is not finished.")
     host: Host = Field(description="Where it ran.")
-    steps: tuple[StepRecord, ...] = Field((), description="Steps, in order.")
+    steps: tuple[StepRecord, ...] = Field((), description="Steps that have ended, in order of position.")
+    suspended: tuple[Suspension, ...] = Field((), description="Approvals it waits for; then it has no outcome.")
     artifacts: str = Field("", description="Relative path of the final workspace.")
     archive: str | None = Field(None, description="Relative path of the archive; its digests stand in files beside it.")
     notes: tuple[str, ...] = Field((), description="What was left out, changed or could not be done, a sentence each.")

@@ -11,17 +11,21 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from runner.names import RESULT_FILE, SHIM_REPORT
+from runner.names import ANSWERS_LOG, RESULT_FILE, SHIM_REPORT
 
 _MOST_BYTES = 1024 * 1024
 _MOST_TEXT = 2000
 """Characters of one text that are kept."""
 _MOST_PHASES = 1000
+_MOST_QUESTIONS = 1000
 _MOST_COUNT = 2**63 - 1
 _MOST_SECONDS = 1e9
 """Some thirty years: what is beyond is no measurement."""
+_LATEST = 1e11
+"""Some three thousand years after the epoch, in seconds."""
 _HIGHEST_SIGNAL = 64
 _HIGHEST_EXIT_CODE = 255
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def _number(value: object, most: float) -> float | int | None:
@@ -51,6 +55,8 @@ Dropped = Annotated[int, BeforeValidator(lambda value: _whole(value) or 0)]
 """A whole number from 0; anything else counts as 0, because nothing dropped is the rule."""
 Duration = Annotated[float | None, BeforeValidator(lambda value: _number(value, _MOST_SECONDS))]
 """Finite seconds from 0; anything else counts as not told."""
+Moment = Annotated[float | None, BeforeValidator(lambda value: _number(value, _LATEST))]
+"""Seconds since the epoch; anything else counts as not told."""
 ExitStatus = Annotated[int | None, BeforeValidator(lambda value: _whole(value, _HIGHEST_EXIT_CODE))]
 SignalNumber = Annotated[int | None, BeforeValidator(lambda value: _whole(value, _HIGHEST_SIGNAL) or None)]
 Flag = Annotated[bool, BeforeValidator(lambda value: value is True)]
@@ -98,6 +104,8 @@ class ReportedPhase(Told):
     seconds: Duration = None
     exit_code: ExitStatus = None
     detail: Text = ""
+    started_at: Moment = None
+    """Seconds since the epoch."""
 
 
 class StepResult(Told):
@@ -106,6 +114,13 @@ class StepResult(Told):
     version: Count = None
     message: Text = ""
     phases: Annotated[tuple[ReportedPhase, ...], BeforeValidator(_phases)] = ()
+
+
+class AskedQuestion(Told):
+    """A line of `/out/.answers.jsonl`: what a framework asked, and which prepared answer it says it got."""
+
+    question: Text = ""
+    answer_sha256: Text = ""
 
 
 _T = TypeVar("_T", bound=Told)
@@ -121,8 +136,51 @@ def read_result(out: Path) -> StepResult | None:
     return _read(out / RESULT_FILE, StepResult)[0]
 
 
+def read_questions(out: Path) -> tuple[tuple[AskedQuestion, ...], str]:
+    """Return what a step asked, and why some of it cannot be used; empty if all of it can."""
+    try:
+        lines = _read_regular(out / ANSWERS_LOG).splitlines()
+    except FileNotFoundError:
+        return (), ""
+    except OSError as error:
+        return (), f"{ANSWERS_LOG} {_explain(error)}"
+    asked: list[AskedQuestion] = []
+    bad = max(len(lines) - _MOST_QUESTIONS, 0)
+    for line in lines[:_MOST_QUESTIONS]:
+        try:
+            asked.append(_parse(line, AskedQuestion))
+        except (RecursionError, ValueError):
+            bad += 1
+    return tuple(asked), f"{ANSWERS_LOG} has {bad} lines that cannot be used" if bad else ""
+
+
+def read_inside(root: Path, path: str, most: int) -> bytes:
+    """Read a regular file below a folder that an untrusted program wrote; no link on the way is followed.
+
+    Args:
+        root: the folder.
+        path: relative path.
+        most: bytes it may have.
+
+    Raises:
+        OSError: if it is not there, leaves the folder, is no regular file, lies behind a link, or is too large.
+    """
+    *folders, name = [part for part in path.split("/") if part not in {"", "."}] or ["."]
+    if ".." in (*folders, name):
+        raise OSError("it leaves its folder")
+    current = os.open(root, _FOLDER)
+    try:
+        for folder in folders:
+            following = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=current)
+            os.close(current)
+            current = following
+        return _read_regular(name, most, current)
+    finally:
+        os.close(current)
+
+
 def problems(out: Path) -> tuple[str, ...]:
-    """Return a sentence for each of the two files that exists and cannot be used."""
+    """Return a sentence for each of the two reports that exists and cannot be used."""
     found = (_read(out / SHIM_REPORT, ShimReport)[1], _read(out / RESULT_FILE, StepResult)[1])
     return tuple(problem for problem in found if problem)
 
@@ -156,14 +214,14 @@ def _explain(error: OSError | RecursionError | ValueError) -> str:
             return f"is not usable JSON: {error}"
 
 
-def _read_regular(path: Path) -> bytes:
+def _read_regular(path: Path | str, most: int = _MOST_BYTES, folder: int | None = None) -> bytes:
     """Read a small regular file; a link is not followed, a FIFO neither opened for long nor a device touched."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=folder)
     with os.fdopen(handle, "rb") as stream:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"it is a {stat.filemode(status.st_mode)[0]!r}, not a regular file")
-        data = stream.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
-        raise OSError(f"it has more than {_MOST_BYTES} bytes")
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise OSError(f"it has more than {most} bytes")
     return data

@@ -6,9 +6,9 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from runner.evidence.compress import DECOMPRESSION_ERRORS, decompressed
 from runner.evidence.manifest import MANIFEST, Listed, decode
@@ -76,14 +76,6 @@ class _Hashing(io.RawIOBase):
             pass
 
 
-@dataclass
-class _Expected:
-    """What the manifest promises and has not been seen yet."""
-
-    members: dict[RawPath, Listed] = field(default_factory=dict)
-    known: bool = False
-
-
 def _check_digest(path: Path, digest_file: Path, actual: str) -> Iterator[Problem]:
     try:
         line = digest_file.read_text("utf-8", "replace")
@@ -102,52 +94,93 @@ def _digest_of(path: Path) -> str:
 
 
 def _check_members(stream: _Hashing) -> Iterator[Problem]:
-    expected = _Expected()
     with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as tar:
-        for member in tar:
-            name = member.name.encode("utf-8", "surrogateescape")
-            if not expected.known:
-                yield from _read_manifest(tar, member, name, expected)
+        for one in read_checked(tar):
+            if isinstance(one, Problem):
+                yield one
                 continue
-            yield from _check_member(tar, member, name, expected.members.pop(name, None))
-            # The library remembers every member it has seen; a large archive must not fill the memory.
-            tar.members.clear()  # type: ignore[attr-defined]  # documented nowhere, an attribute since the first version
-    for name in expected.members:
+            for _ in one.content():
+                continue
+            if one.problem is not None:
+                yield one.problem
+
+
+class Checked:
+    """A member that is what the manifest lists; its content is checked as it is read.
+
+    Args:
+        listed: how the manifest has it.
+        stream: of its content; None if it has none.
+    """
+
+    def __init__(self, listed: Listed, stream: IO[bytes] | None) -> None:
+        self.member = listed.member
+        self._sha256 = listed.sha256
+        self._stream = stream
+        self.problem: Problem | None = None
+        """What is wrong with the content; known after the last of it has been read."""
+
+    def content(self) -> Iterator[bytes]:
+        """Yield a file's content; of anything else there is none."""
+        if self._stream is None:
+            return
+        digest = hashlib.sha256()
+        while chunk := self._stream.read(_CHUNK):
+            digest.update(chunk)
+            yield chunk
+        if digest.hexdigest() != self._sha256:
+            words = f"has sha256 {digest.hexdigest()}, the manifest says {self._sha256}"
+            self.problem = Problem(self.member.path, words)
+
+
+def read_checked(tar: tarfile.TarFile) -> Iterator[Checked | Problem]:
+    """Yield the members that follow an archive's manifest, in order, or what is wrong with them.
+
+    The content of each has to be read before the next one is asked for.
+
+    Raises:
+        tarfile.TarError: if the tar is damaged; one of DECOMPRESSION_ERRORS if what it is in is.
+    """
+    expected: dict[RawPath, Listed] | None = None
+    places: dict[RawPath, int] = {}
+    reached = -1
+    for member in tar:
+        name = member.name.encode("utf-8", "surrogateescape")
+        if expected is None:
+            problem, expected = _read_manifest(tar, member, name)
+            places = {path: place for place, path in enumerate(expected)}
+            yield from problem
+            continue
+        if {b"", b".", b".."} & {*name.split(b"/")}:
+            yield Problem(name, "leads out of the archive")
+        listed = expected.pop(name, None)
+        if listed is None:
+            yield Problem(name, "is not in the manifest, or there twice")
+        elif places[name] < reached:
+            yield Problem(name, "stands at another place than in the manifest")
+        elif (is_now := _describe(member, name)) != listed.member:
+            yield Problem(name, f"is {is_now}, the manifest says {listed.member}")
+        else:
+            yield Checked(listed, tar.extractfile(member) if member.isreg() else None)
+        reached = max(reached, places.get(name, reached))
+        # The library remembers every member it has seen; a large archive must not fill the memory.
+        tar.members.clear()  # type: ignore[attr-defined]  # documented nowhere, an attribute since the first version
+    if expected is None:
+        yield Problem(b"", "there is nothing in the archive")
+    for name in expected or ():
         yield Problem(name, "is missing")
 
 
 def _read_manifest(
-    tar: tarfile.TarFile, member: tarfile.TarInfo, name: RawPath, expected: _Expected
-) -> Iterator[Problem]:
-    expected.known = True
+    tar: tarfile.TarFile, member: tarfile.TarInfo, name: RawPath
+) -> tuple[list[Problem], dict[RawPath, Listed]]:
     content = tar.extractfile(member) if member.isreg() and member.size <= _LARGEST_MANIFEST else None
     if name != MANIFEST.encode() or content is None:
-        yield Problem(name, f"stands where {MANIFEST} should")
-        return
+        return [Problem(name, f"stands where {MANIFEST} should")], {}
     try:
-        expected.members = {one.member.path: one for one in decode(content.read())}
+        return [], {one.member.path: one for one in decode(content.read())}
     except ValueError as error:
-        yield Problem(name, f"cannot be used: {error}")
-
-
-def _check_member(
-    tar: tarfile.TarFile, member: tarfile.TarInfo, name: RawPath, listed: Listed | None
-) -> Iterator[Problem]:
-    if name.startswith(b"/") or b".." in name.split(b"/"):
-        yield Problem(name, "leads out of the archive")
-    if listed is None:
-        yield Problem(name, "is not in the manifest, or there twice")
-        return
-    if (is_now := _describe(member, name)) != listed.member:
-        yield Problem(name, f"is {is_now}, the manifest says {listed.member}")
-    content = tar.extractfile(member) if member.isreg() else None
-    if content is None:
-        return
-    digest = hashlib.sha256()
-    while chunk := content.read(_CHUNK):
-        digest.update(chunk)
-    if digest.hexdigest() != listed.sha256:
-        yield Problem(name, f"has sha256 {digest.hexdigest()}, the manifest says {listed.sha256}")
+        return [Problem(name, f"cannot be used: {error}")], {}
 
 
 def _describe(member: tarfile.TarInfo, name: RawPath) -> TarMember | str:

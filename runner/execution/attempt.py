@@ -1,44 +1,47 @@
-"""One attempt: a container for a step, from its creation to its evidence on disk and its removal."""
+"""One attempt at a step: in a container of its own, from its creation to its evidence on disk and its removal."""
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from runner.engine.protocol import ContainerSpec, ContainerState, NotFound, Usage
-from runner.errors import EngineError, RunnerError
+from runner.engine.protocol import ContainerSpec, ContainerState, Usage
 from runner.events import AttemptStarted, OutputLine
 from runner.evidence.layout import StepLayout
-from runner.evidence.logs import LogSizes, collect_logs
-from runner.evidence.metrics import RESOURCES
-from runner.evidence.records import AttemptRecord
+from runner.evidence.records import AnswerUse, AttemptRecord
 from runner.evidence.tree import TreeScan, changes, scan
 from runner.evidence.untrusted import ShimReport, StepResult, problems, read_result, read_shim_report
-from runner.execution.container import command, container_spec, prepare_attempt
+from runner.execution.conditions import Ready
+from runner.execution.contain import Ended, Job, contain
+from runner.execution.container import command, container_spec, image_of, prepare_attempt
 from runner.execution.context import Context, iso, now
 from runner.execution.model_calls import Metered, model_session
-from runner.execution.verdict import Facts, judge
+from runner.execution.outputs import answer_uses, collect_outputs
+from runner.execution.place import Place
+from runner.execution.values import Unusable, Value
+from runner.execution.verdict import Facts, Verdict, judge
 from runner.gateway.session import Totals
 from runner.plan.models import PlannedStep, Run
-
-_BACKSTOP = 20.0
-"""Seconds past deadline and grace after which the runner no longer trusts the shim to end the step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What to perform, and how long it may take."""
+    """What to perform, on what, and how long it may take."""
 
     context: Context
     run: Run
-    step: PlannedStep
+    ready: Ready
+    place: Place
     number: int
     """Number of the attempt, from 1."""
     deadline: float
     """Seconds."""
     deadline_name: str
     """Which limit the deadline comes from, for the reason."""
+
+    @property
+    def step(self) -> PlannedStep:
+        return self.ready.step
 
     @property
     def files(self) -> StepLayout:
@@ -55,136 +58,56 @@ class Attempt:
     result: StepResult | None
     totals: Totals | None
     """Model calls; None without a model."""
-    tree: TreeScan
-    """The workspace afterwards."""
-    changed: int
+    tree: TreeScan | None
+    """The workspace afterwards; None for a step that sees none."""
+    changed: int | None
     notes: tuple[str, ...]
     """What could not be removed, or not be used of the reports of the inside."""
+    outputs: tuple[Value, ...] = ()
+    """Values it gave; none unless it passed."""
+    answers: tuple[AnswerUse, ...] = ()
+    """Questions it asked."""
 
 
-@dataclass(kw_only=True)
-class _Ended:
-    """What is known of a container, filled in as its life goes on, so that a late error loses nothing before it."""
-
-    state: ContainerState | None = None
-    usage: Usage = field(default_factory=Usage)
-    logs: LogSizes | None = None
-    overdue: bool = False
-    error: str = ""
-    notes: list[str] = field(default_factory=list)
-
-
-def perform_attempt(order: Order, before: TreeScan) -> Attempt:
+def perform_attempt(order: Order) -> Attempt:
     """Perform a step once, in a fresh container, and keep what it left.
-
-    Args:
-        order: what to perform.
-        before: the workspace as the step finds it.
 
     Returns:
         The attempt, whatever happened: a refusal of the engine is part of it.
+
+    Raises:
+        Unusable: if its command has a placeholder that does not exist.
+        GatewayError: if the gateway cannot open a session.
     """
     context, run, step = order.context, order.run, order.step
-    prepare_attempt(order.files, run, step, order.number)
+    prepare_attempt(order.files, run, order.ready, order.number)
     with model_session(context, run, step, order.number) as metered:
         spec = container_spec(
-            context, run, step, attempt=order.number, session=metered.session, deadline=order.deadline
+            context, run, step, order.place, attempt=order.number, session=metered.session, deadline=order.deadline
         )
         context.events(AttemptStarted(time=now(), run=run.id, step=step.id, attempt=order.number, container=spec.name))
-        ended = _contain(order, spec)
-    return _assess(order, spec, ended, metered, before)
+        ended = contain(_job(order, spec))
+    return _assess(order, spec, ended, metered)
 
 
-def _contain(order: Order, spec: ContainerSpec) -> _Ended:
-    """Create, start, wait, collect, remove; the container goes only after its evidence is on disk."""
-    ended = _Ended()
-    if order.context.cancellation.cancelled:
-        return ended
-    try:
-        container = order.context.engine.containers.create(spec)
-        _wait(order, container, ended)
-    except EngineError as error:
-        ended.error = str(error)
-    finally:
-        if ended.state is None:
-            _end(order, spec, ended)
-    if ended.state is not None:
-        _collect(order, spec, ended)
-    return ended
+def _job(order: Order, spec: ContainerSpec) -> Job:
+    context, limits = order.context, order.step.limits
+    return Job(
+        engine=context.engine,
+        spec=spec,
+        deadline=order.deadline,
+        grace=limits.grace,
+        log=limits.log,
+        files=order.files,
+        cancellation=context.cancellation,
+        spent=context.spent,
+        started=lambda container: _follow(order, container),
+    )
 
 
-def _wait(order: Order, container: str, ended: _Ended) -> None:
-    engine, cancellation = order.context.engine, order.context.cancellation
-    grace = order.step.limits.grace
-
-    def stop() -> None:
-        with contextlib.suppress(EngineError):  # the deadline inside the container ends it all the same
-            engine.containers.stop(container, grace)
-
-    with cancellation.told(stop):
-        engine.containers.start(container)
-        if cancellation.cancelled:
-            stop()  # told before it had started, when there was nothing to stop yet
-        _follow(order, container)
-        ended.state = engine.containers.wait(container, order.deadline + grace + _BACKSTOP)
-        if ended.state is None:
-            ended.overdue = True
-            engine.containers.stop(container, grace)
-            ended.state = engine.containers.wait(container, _BACKSTOP)
-    if ended.state is None:
-        raise EngineError(
-            "the container did not end, although its deadline had passed and the engine was told to kill it"
-        )
-
-
-def _end(order: Order, spec: ContainerSpec, ended: _Ended) -> None:
-    """After an error of any kind, stop the attempt's container if it is there, so that nothing goes on writing."""
-    engine = order.context.engine
-    try:
-        state = engine.observer.inspect(spec.name)
-        if spec.labels.items() <= state.labels.items():
-            engine.containers.stop(state.id, order.step.limits.grace)
-            state = engine.observer.inspect(state.id)
-            if state.status == "running":
-                ended.notes.append(f"container {spec.name} still runs in the engine")
-            else:
-                ended.state = state
-    except NotFound:
-        return
-    except EngineError as error:
-        ended.notes.append(f"container {spec.name} may still run: {error}")
-
-
-def _collect(order: Order, spec: ContainerSpec, ended: _Ended) -> None:
-    """Keep the output and the readings of a container that is over, then remove it.
-
-    One whose output cannot be kept stays in the engine: the next start collects and removes it.
-    """
-    engine = order.context.engine
-    try:
-        ended.usage = engine.observer.usage(spec.name, spec.cgroup_parent)
-    except EngineError as error:
-        ended.usage = Usage(reasons=dict.fromkeys(RESOURCES, str(error)))
-    try:
-        ended.logs = collect_logs(engine.observer.logs(spec.name), order.files, order.step.limits.log)
-    except RunnerError as error:
-        ended.error = ended.error or f"the output could not be kept: {error}"
-        ended.notes.append(f"container {spec.name} is still in the engine: its output could not be kept")
-        return
-    try:
-        engine.containers.remove(spec.name)
-    except EngineError as error:
-        ended.notes.append(f"container {spec.name} is still in the engine: {error}")
-        return
-    if spec.cgroup_parent:
-        order.context.spent.append(spec.cgroup_parent)
-
-
-def _assess(order: Order, spec: ContainerSpec, ended: _Ended, metered: Metered, before: TreeScan) -> Attempt:
-    layout = order.context.layout(order.run)
+def _assess(order: Order, spec: ContainerSpec, ended: Ended, metered: Metered) -> Attempt:
     report, result = read_shim_report(order.files.outputs), read_result(order.files.outputs)
-    tree = scan(layout.workspace)
-    changed = changes(before, tree).total
+    tree, changed = _look(order.place)
     facts = Facts(
         state=ended.state,
         report=report,
@@ -202,27 +125,54 @@ def _assess(order: Order, spec: ContainerSpec, ended: _Ended, metered: Metered, 
         expect_changes=order.step.expect_changes,
         message=result.message if result else "",
     )
+    verdict, outputs = _with_outputs(order, judge(facts), ended, report)
+    answers, doubts = answer_uses(order.step, order.files)
     return Attempt(
-        record=_record(order, spec, ended, facts),
+        record=_record(order, spec, ended, facts, verdict),
         usage=ended.usage,
         report=report,
         result=result,
         totals=metered.totals,
         tree=tree,
         changed=changed,
-        notes=(*ended.notes, *metered.notes, *problems(order.files.outputs)),
+        notes=(*ended.notes, *metered.notes, *problems(order.files.outputs), *doubts),
+        outputs=outputs,
+        answers=answers,
     )
 
 
-def _record(order: Order, spec: ContainerSpec, ended: _Ended, facts: Facts) -> AttemptRecord:
+def _look(place: Place) -> tuple[TreeScan | None, int | None]:
+    """Return the workspace after a step and the number of its changes; what could not be written has none."""
+    if place.workspace is None:
+        return None, None
+    if place.read_only:
+        return place.before, 0
+    tree = scan(place.workspace)
+    return tree, changes(place.before, tree).total
+
+
+def _with_outputs(
+    order: Order, verdict: Verdict, ended: Ended, report: ShimReport | None
+) -> tuple[Verdict, tuple[Value, ...]]:
+    """Return the verdict on a step with what it gives; one that passed and does not give what it has to has failed."""
+    if verdict[0] != "passed" or not order.step.outputs:
+        return verdict, ()
+    dropped = bool(report and report.dropped_stdout) or bool(ended.logs and ended.logs.dropped_stdout)
+    try:
+        return verdict, collect_outputs(order.step, order.files, order.place.workspace, dropped=dropped)
+    except Unusable as error:
+        return ("failed", error.what), ()
+
+
+def _record(order: Order, spec: ContainerSpec, ended: Ended, facts: Facts, verdict: Verdict) -> AttemptRecord:
     state, logs, report = ended.state, ended.logs, facts.report
-    outcome, reason = judge(facts)
     started, finished = (state.started_at, state.finished_at) if state is not None else (None, None)
     return AttemptRecord(
         attempt=order.number,
         container=spec.name,
-        image_id=order.run.image.id or "",
+        image_id=image_of(order.run, order.step).id or "",
         argv=command(order.run, order.step),
+        cwd=spec.workdir,
         started_at=iso(started),
         finished_at=iso(finished),
         seconds=_seconds(state, report),
@@ -233,8 +183,9 @@ def _record(order: Order, spec: ContainerSpec, ended: _Ended, facts: Facts) -> A
         stdout_bytes=report.stdout_bytes if report else (logs.stdout if logs else None),
         stderr_bytes=report.stderr_bytes if report else (logs.stderr if logs else None),
         dropped_bytes=(report.dropped_stdout + report.dropped_stderr if report else 0) + (logs.dropped if logs else 0),
-        outcome=outcome,
-        reason=reason,
+        outcome=verdict[0],
+        reason=verdict[1],
+        error=ended.error or (state.error if state is not None else "") or (report.error if report is not None else ""),
     )
 
 

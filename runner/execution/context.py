@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from runner.errors import EngineError
 from runner.events import EventSink, Notice
 from runner.evidence.layout import RunLayout
 from runner.execution.cancellation import Cancellation
+from runner.execution.fork import Origin
+from runner.execution.slots import Slots
 from runner.gateway.session import Gateway
 from runner.plan.models import Run
 
@@ -41,6 +44,10 @@ class Context:
     """Where the experiment's `packages.folder` is."""
     follow: bool = False
     """Whether output lines are sent as events while a step runs."""
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    """What a forked run begins with, by its digest."""
+    slots: Slots = field(default_factory=Slots)
+    """Containers of the experiment at once."""
     spent: list[str] = field(default_factory=list)
     """Parent cgroups of attempts that are over and read; `release` removes them, many at once."""
 
@@ -63,9 +70,17 @@ class Context:
         )
 
 
+MOST_SPENT = 64
+"""Attempts that are over after which their cgroups are removed, before the end of the experiment."""
+
+
 def release(context: Context) -> None:
     """Remove the parent cgroups of attempts that are over; what cannot be removed now is found at the next start."""
-    spent = [context.spent.pop() for _ in range(len(context.spent))]
+    spent = []
+    with suppress(IndexError):
+        # Runs that end at the same time share what there is.
+        while True:
+            spent.append(context.spent.pop())
     try:
         context.engine.observer.release(spent)
     except EngineError as error:

@@ -89,6 +89,7 @@ def _session_spec(context: Context, run: Run, step: PlannedStep, attempt: int) -
         packages=run.packages,
         packages_folder=context.packages_folder,
         recording=context.recordings.get(run.digest or ""),
+        needs_answers=step.kind in {"prompt", "model"},
     )
 
 

@@ -8,27 +8,34 @@ from pathlib import Path
 
 from runner.engine.cgroup import CGROUP_ROOT, find_parents, find_stale_parents
 from runner.engine.owner import Owner
-from runner.engine.protocol import ContainerState, Engine, Usage
+from runner.engine.protocol import ContainerState, Engine
 from runner.engine.sweep import Swept, sweep
 from runner.errors import EngineError
 from runner.evidence.atomic import remove_leftovers, write_json, write_text
+from runner.evidence.copying import remove_tree
 from runner.evidence.layout import RunLayout
 from runner.evidence.logs import collect_logs
-from runner.evidence.metrics import RESOURCES, MeasuredStep, read_totals, run_metrics, write_metrics
+from runner.evidence.metrics import (
+    read_totals,
+    run_metrics,
+    write_metrics,
+)
+from runner.evidence.metrics_table import write_table
 from runner.evidence.readme import render_readme
-from runner.evidence.records import RunRecord, StepRecord
+from runner.evidence.records import Outcome, RunRecord, StepRecord
 from runner.evidence.superseded import set_aside
 from runner.evidence.tree import make_collectable, scan
 from runner.execution.context import iso, now
+from runner.execution.resume import step_report
 from runner.execution.run import seal
-from runner.gateway.calls import Call, read_calls, totals
 from runner.ledger.store import Ledger
 from runner.names import LABEL_CGROUP, LABEL_KIND, LABEL_RUN_DIR, LABEL_STEP
 from runner.plan.resume import is_final
 from runner.spec.models import Limits
 
 _INTERRUPTED = "interrupted: the runner ended before the run did"
-_UNREAD = "the runner ended before the run's readings were added up; the step's own metrics.json has them"
+_SEVERAL = 2
+"""From so many steps under way at once the record names them: of one it is the one after the last."""
 
 
 def sweep_dead(engine: Engine, me: Owner, cgroups: Path = CGROUP_ROOT) -> Swept:
@@ -92,6 +99,10 @@ def finish_interrupted(output: Path, ledger: Ledger, me: Owner) -> list[RunRecor
         record = read_record(layout)
         if record is None or (lease := ledger.lease(record.run, me)) is None:
             continue
+        if record.outcome is None and record.suspended:
+            # It died before it touched anything: the run still waits.
+            ledger.suspend(lease, record)
+            continue
         if record.outcome is None:
             record = _finalise_interrupted(layout, record)
         _complete(layout, record)
@@ -100,53 +111,63 @@ def finish_interrupted(output: Path, ledger: Ledger, me: Owner) -> list[RunRecor
     return finished
 
 
-def _finalise_interrupted(layout: RunLayout, record: RunRecord) -> RunRecord:
+def _finalise_interrupted(
+    layout: RunLayout, record: RunRecord, outcome: Outcome = "broken", reason: str = _INTERRUPTED
+) -> RunRecord:
     """Write metrics, README and record of a run that was cut off; its finished steps keep what was metered."""
     remove_leftovers(layout.root)
-    calls = read_calls(layout.calls).calls
-    measured = [_measured(step, record, calls) for step in record.steps]
+    remove_tree(layout.views)
+    steps = _ended(layout, record)
+    measured = [(step, step_report(layout, record, step)) for step in steps]
     metrics = run_metrics(measured, scan(layout.workspace) if layout.workspace.is_dir() else None)
     final = record.model_copy(
         update={
-            "outcome": "broken",
-            "reason": _INTERRUPTED,
+            "outcome": outcome,
+            "reason": reason,
             "finished_at": iso(now()),
+            "steps": steps,
+            "suspended": (),
             "artifacts": layout.workspace.name,
             "archive": layout.archive(record.run.archive).name if record.run.archive != "off" else None,
-            "notes": (*record.notes, *make_collectable(layout.root)),
+            "notes": (*record.notes, *_cut_off(layout, record, steps), *make_collectable(layout.root)),
         }
     )
     write_metrics(layout.metrics, metrics)
+    write_table(layout.metrics_table, metrics, measured)
     write_text(layout.readme, render_readme(final, metrics))
     write_json(layout.metadata, final)
     return final
+
+
+def _ended(layout: RunLayout, record: RunRecord) -> tuple[StepRecord, ...]:
+    """Return the steps that have ended: the record of a large run may lag behind those of its steps."""
+    known = {step.id: step for step in record.steps}
+    for planned in record.run.steps:
+        if planned.id not in known and (found := _read_step(layout.step(planned.index).metadata)) is not None:
+            known[found.id] = found
+    return tuple(sorted(known.values(), key=lambda one: one.index))
+
+
+def _read_step(path: Path) -> StepRecord | None:
+    try:
+        return StepRecord.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _cut_off(layout: RunLayout, record: RunRecord, ended: Sequence[StepRecord]) -> list[str]:
+    """Return a note that names the steps that were under way: those that left something and no record."""
+    known = {step.id for step in ended}
+    names = [one.id for one in record.run.steps if one.id not in known and layout.step(one.index).root.is_dir()]
+    if len(names) < _SEVERAL:
+        return []
+    return [f"steps {', '.join(names)} were under way; what they wrote is in their folders"]
 
 
 def _complete(layout: RunLayout, record: RunRecord) -> None:
     """Write the archive if the crash came before it."""
     if record.archive is not None and not (layout.root / record.archive).exists():
         seal(layout, record)
-
-
-def _measured(step: StepRecord, record: RunRecord, calls: Sequence[Call]) -> MeasuredStep:
-    unread = Usage(reasons=dict.fromkeys(RESOURCES, _UNREAD))
-    own = [call for call in calls if call.step == step.id]
-    return MeasuredStep(
-        step=step.id,
-        index=step.index,
-        outcome=step.outcome,
-        attempts=tuple(
-            (
-                one,
-                unread,
-                None,
-                totals(call for call in own if call.attempt == one.attempt) if record.run.model else None,
-            )
-            for one in step.attempts
-        ),
-        tree=None,
-        model=record.run.model,
-    )
 
 
 def read_record(layout: RunLayout) -> RunRecord | None:
@@ -157,12 +178,19 @@ def read_record(layout: RunLayout) -> RunRecord | None:
         return None
 
 
+def _give_up(layout: RunLayout, record: RunRecord) -> RunRecord:
+    """Finalise a run that is begun again: it was cut off, or it waits for people and is wanted anew."""
+    if record.suspended:
+        return _finalise_interrupted(layout, record, "cancelled", "it waited for approval and was begun anew")
+    return _finalise_interrupted(layout, record)
+
+
 def settle(layout: RunLayout, output: Path, *, fresh: bool) -> RunRecord | None:
     """Bring a run directory found before its run starts into a final state.
 
     A record that was finalised counts, unless the run is wanted anew: its archive is written if that was what the
     crash prevented, and the record is returned. Anything else is finalised as interrupted and set aside, so that the
-    run starts in an empty directory.
+    run starts in an empty directory. Whoever wants to go on with a suspended run does not come here.
 
     Raises:
         StorageError: if the directory cannot be moved.
@@ -175,6 +203,6 @@ def settle(layout: RunLayout, output: Path, *, fresh: bool) -> RunRecord | None:
         _complete(layout, record)
         return record
     if record is not None and record.outcome is None:
-        _complete(layout, _finalise_interrupted(layout, record))
+        _complete(layout, _give_up(layout, record))
     set_aside(output, layout.root)
     return None

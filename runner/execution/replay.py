@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from runner.errors import ConfigError, RunnerError, StorageError
-from runner.evidence.compress import DECOMPRESSION_ERRORS, decompressed
 from runner.evidence.contents import Contents, archived_contents, read_contents
 from runner.evidence.layout import RunLayout
 from runner.evidence.records import RunRecord
-from runner.evidence.verify import verify_archive
-from runner.gateway.bodies import LARGEST
+from runner.evidence.unpack import below, unpack
 from runner.gateway.recording import BODIES, CALLS, METADATA, Recording, digest, load_recording
 from runner.plan.models import Run
 
@@ -28,10 +23,8 @@ _ARCHIVES = ("*.tar.zst", "*.tar.gz")
 _DEPTH = 2
 """Levels of folders between a folder of runs and a run: the framework's, and its own."""
 _NAMED = 5
-_MOST_MEMBER = 1024**3
-_MOST_BODIES = 16 * 1024**3
-"""Bytes of one file, and of all bodies together, that are taken out of an archive."""
-_CHUNK = 1024 * 1024
+_MOST = 64 * 1024**3
+"""Bytes that are taken out of an archive."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +42,11 @@ class Recorded:
         """Return what it is a run of."""
         return cell_of(self.record.run)
 
+    @property
+    def history(self) -> Path:
+        """Return where the history of its workspace is, if there is one."""
+        return RunLayout(self.folder).history
+
     def contents(self) -> Contents:
         """Return what is in its workspace.
 
@@ -56,13 +54,13 @@ class Recorded:
             StorageError: if it cannot be read.
         """
         if self.place.is_dir():
-            return read_contents(RunLayout(self.place).workspace)
+            return read_contents(RunLayout(self.place).workspace, self.record.run.exclude_files)
         return archived_contents(self.place, RunLayout(self.place).workspace.name)
 
 
 @contextlib.contextmanager
 def recorded_runs(place: Path) -> Iterator[Sequence[Recorded]]:
-    """Find recorded runs; of archives, record and calls are unpacked for as long as the block lasts.
+    """Find recorded runs; of archives, record, calls and history are unpacked for as long as the block lasts.
 
     Args:
         place: a run's directory, an archive, or a folder of either, as `runner go` leaves one.
@@ -126,46 +124,14 @@ def cell_of(run: Run) -> Cell:
 
 
 def unpack_recording(archive: Path, target: Path) -> None:
-    """Take a run's record, its calls and their bodies out of an archive; everything else stays in it.
-
-    Nothing in an archive is trusted: only regular files with exactly these names are written, up to a size.
+    """Take a run's record, its calls with their bodies and its history out of an archive; everything else stays in it.
 
     Raises:
-        StorageError: if it is damaged or too large.
+        StorageError: if any of the archive is damaged, or what is taken out is too large.
     """
-    for problem in verify_archive(archive):
-        raise StorageError(f"the archive is damaged: {problem}", where=str(archive), hint="take another copy of it")
+    target.mkdir(parents=True, exist_ok=True)
+    unpack(archive, target, below(METADATA, CALLS, BODIES, RunLayout(target).history.name), most=_MOST)
     (target / BODIES).mkdir(parents=True, exist_ok=True)
-    left = _MOST_BODIES
-    try:
-        with decompressed(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-            for member in tar:
-                if (most := _wanted(member)) is None:
-                    continue
-                left -= member.size
-                content = tar.extractfile(member)
-                if content is None or member.size > most or left < 0:
-                    raise StorageError(f"{member.name} of the archive is too large", where=str(archive))
-                _write(target / member.name, content)
-    except (tarfile.TarError, *DECOMPRESSION_ERRORS) as error:
-        raise StorageError("the archive cannot be unpacked", where=str(archive), why=str(error)) from None
-
-
-def _wanted(member: tarfile.TarInfo) -> int | None:
-    """Return how large a member may be that replaying needs; None for one that it does not need."""
-    if not member.isreg():
-        return None
-    if member.name in {METADATA, CALLS}:
-        return _MOST_MEMBER
-    folder, _, name = member.name.rpartition("/")
-    digest_of_body, _, suffix = name.partition(".")
-    is_body = folder == BODIES and suffix == "zst" and digest_of_body.isalnum()
-    return LARGEST if is_body else None
-
-
-def _write(path: Path, content: IO[bytes]) -> None:
-    with path.open("xb") as file:
-        shutil.copyfileobj(content, file, _CHUNK)
 
 
 def _places(place: Path) -> list[Path]:

@@ -1,65 +1,99 @@
-"""One run: steps in order, each recorded as it ends, and a finished record whatever happens."""
+"""One run: its steps carried out, each recorded as it ends, and a finished or suspended record whatever happens."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
-from runner.errors import EngineError, RunnerError
-from runner.events import Event, EventSink, Notice, RunFinished, RunStarted
+from runner.errors import RunnerError
+from runner.events import Event, EventSink, Notice, RunFinished, RunStarted, RunSuspended
 from runner.evidence.archive import write_archive
 from runner.evidence.atomic import write_json, write_text
 from runner.evidence.layout import RunLayout
 from runner.evidence.metrics import run_metrics, write_metrics
+from runner.evidence.metrics_table import write_table
 from runner.evidence.readme import not_hermetic, render_readme
-from runner.evidence.records import Outcome, RunRecord, StepRecord
+from runner.evidence.records import RunRecord, StepRecord
 from runner.evidence.runlog import RunLog
 from runner.evidence.tree import make_collectable, scan
+from runner.execution.conditions import left_out
 from runner.execution.container import prepare_run
 from runner.execution.context import Context, iso, now
-from runner.execution.history import keep_step
+from runner.execution.copies import excluded
+from runner.execution.course import Course
+from runner.execution.fork import begin
+from runner.execution.graph import drive
 from runner.execution.host import describe_host
-from runner.execution.step import StepDone, break_step, perform_step, skip_step
+from runner.execution.outcome import not_performed, outcome_of, tolerated
+from runner.execution.resume import Resumed
+from runner.execution.story import Clock, Saver, Story, seconds_under_way, write_step
+from runner.execution.values import Values
+from runner.execution.workspaces import Workspaces
 from runner.gateway.labels import model_label
-from runner.names import LABEL_DIGEST, LABEL_KIND, LABEL_RUN, LABEL_RUN_DIR
+from runner.plan.graph import is_linear
 from runner.plan.models import Run
+from runner.plan.schedule import Schedule, verdict_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunDone:
-    """A finished run: its final record and its metrics."""
+    """A run that has ended, or waits for people: its record, and its metrics so far."""
 
     record: RunRecord
+    """Without an outcome if it is suspended."""
     totals: Mapping[str, float | int | None]
     """The flat part of its metrics.json."""
 
 
-@dataclass(kw_only=True)
-class _Story:
-    """What has happened in a run so far, filled in as it goes on, so that whatever breaks loses nothing before it."""
-
-    done: list[StepDone] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    trouble: str = ""
-    """What broke us; empty if nothing did."""
-
-
-def perform_run(context: Context, run: Run) -> RunDone:
-    """Carry out a run in its directory, which must not exist yet or be empty.
+def perform_run(context: Context, run: Run, resumed: Resumed | None = None) -> RunDone:
+    """Carry out a run in its directory, which must not exist yet or be empty, or hold the suspended run that goes on.
 
     The record exists before the first container; it is finalised even if the engine, the disk or this program fails
     in between, and says so. Evidence comes first, then the record, then the archive.
+
+    Args:
+        context: shared hands.
+        run: what was planned.
+        resumed: what was done before it was suspended; None for a run that begins.
+
+    Returns:
+        The run, finished; or suspended, if it waits for people and for nothing else.
 
     Raises:
         StorageError: if not even the record can be written.
     """
     layout = context.layout(run)
     prepare_run(layout, run)
-    record = RunRecord(
+    record = _new_record(context, run) if resumed is None else resumed.record.model_copy(update={"run": run})
+    story = _story(resumed)
+    with RunLog(layout.log) as log:
+        context = replace(context, events=_both(log, context.events))
+        started = time.monotonic()
+        context.events(_started(run, len(story.done)))
+        saver = Saver(layout, record, story)
+        saver.save()
+        _perform_steps(context, run, story, saver)
+        if log.problem:
+            story.notes.append(f"lines are missing in {layout.log.name}: {log.problem}")
+        waits = bool(story.asked) and not story.trouble
+        ended = _suspend(context, record, story) if waits else _finalise(context, record, story)
+        context.events(_over(run, ended, time.monotonic() - started))
+    if ended.record.outcome is not None:
+        seal(layout, ended.record)
+    return ended
+
+
+def seal(layout: RunLayout, record: RunRecord) -> None:
+    """Write the archive of a finished run; doing it again gives the same bytes."""
+    if record.run.archive != "off":
+        write_archive(layout, record.run.archive, exclude=record.run.exclude_files)
+
+
+def _new_record(context: Context, run: Run) -> RunRecord:
+    return RunRecord(
         run=run,
         outcome=None,
         reason="",
@@ -68,46 +102,35 @@ def perform_run(context: Context, run: Run) -> RunDone:
         finished_at=None,
         host=describe_host(context.info),
     )
-    write_json(layout.metadata, record)
-    with RunLog(layout.log) as log:
-        context = dataclasses.replace(context, events=_both(log, context.events))
-        started = time.monotonic()
-        context.events(_started(run))
-        story = _Story()
-        _perform_steps(context, run, record, story)
-        if log.problem:
-            story.notes.append(f"lines are missing in {layout.log.name}: {log.problem}")
-        finished = _finalise(context, record, story)
-        context.events(_finished(run, finished, time.monotonic() - started))
-    seal(layout, finished.record)
-    return finished
 
 
-def seal(layout: RunLayout, record: RunRecord) -> None:
-    """Write the archive of a finished run; doing it again gives the same bytes."""
-    if record.run.archive != "off":
-        write_archive(layout, record.run.archive)
+def _story(resumed: Resumed | None) -> Story:
+    if resumed is None:
+        return Story()
+    return Story(
+        done={one.record.id: one for one in resumed.done},
+        asked={one.step: one for one in resumed.record.suspended},
+        notes=list(resumed.record.notes),
+    )
 
 
-def _perform_steps(context: Context, run: Run, record: RunRecord, story: _Story) -> None:
-    """Perform every step, updating the record on disk after each."""
-    layout, done = context.layout(run), story.done
+def _perform_steps(context: Context, run: Run, story: Story, saver: Saver) -> None:
+    """Carry out every step that can be; what goes wrong with us becomes the story's trouble."""
+    records = [one.record for one in story.in_order()]
     try:
-        with _workspace(context, run, story):
-            remaining = run.run_timeout
-            for step in run.steps:
-                before = (done[-1].tree if done else None) or scan(layout.workspace)
-                stopped = done[-1].record if done and done[-1].record.outcome != "passed" else None
-                one = (
-                    skip_step(run, step, f"step {stopped.id} did not pass", before)
-                    if stopped
-                    else perform_step(context, run, step, before, remaining)
-                )
-                remaining -= one.seconds
-                done.append(one)
-                keep_step(layout, run, one, story.notes)
-                _write_step(layout, one)
-                write_json(layout.metadata, record.model_copy(update={"steps": tuple(d.record for d in done)}))
+        if not (records or story.asked):
+            story.notes += begin(context, run)
+        with _brought_together(Workspaces(context, run, records), story) as workspaces:
+            course = Course(
+                context=context,
+                run=run,
+                workspaces=workspaces,
+                story=story,
+                clock=Clock(run.run_timeout, seconds_under_way(records)),
+                save=saver.save,
+            )
+            schedule = _schedule(context.layout(run), run, records)
+            drive(schedule, course, context.slots, context.cancellation, inline=is_linear(run.steps))
     except (RunnerError, OSError) as error:
         story.trouble = str(error)
     except Exception as error:  # noqa: BLE001  the one place that turns an exception into an outcome
@@ -116,82 +139,94 @@ def _perform_steps(context: Context, run: Run, record: RunRecord, story: _Story)
 
 
 @contextmanager
-def _workspace(context: Context, run: Run, story: _Story) -> Iterator[None]:
-    """Hold the run's volume: a named, labelled volume over its workspace folder.
-
-    One that cannot be removed is noted and left to the next start: it changes neither an outcome nor hides an error.
-    """
-    layout, name = context.layout(run), context.object_name(run)
-    labels = {
-        **context.owner.labels(),
-        LABEL_KIND: "workspace",
-        LABEL_RUN: run.id,
-        LABEL_DIGEST: run.digest or "",
-        LABEL_RUN_DIR: str(layout.root),
-    }
-    context.engine.volumes.create(name, device=str(layout.workspace), labels=labels)
+def _brought_together(workspaces: Workspaces, story: Story) -> Iterator[Workspaces]:
+    """Hold a run's workspaces, and merge what steps beside each other changed, unless the run is to go on later."""
+    undisturbed = False
     try:
-        yield
+        with workspaces:
+            try:
+                yield workspaces
+                undisturbed = True
+            finally:
+                if not (undisturbed and story.asked):
+                    _merge(workspaces, story)
     finally:
-        try:
-            context.engine.volumes.remove(name)
-        except EngineError as error:
-            story.notes.append(f"volume {name} is still in the engine: {error}")
+        story.notes += workspaces.notes
 
 
-def _finalise(context: Context, record: RunRecord, story: _Story) -> RunDone:
+def _merge(workspaces: Workspaces, story: Story) -> None:
+    """Merge what is left; what goes wrong here does not hide what went wrong before."""
+    try:
+        conflict = workspaces.finish()
+    except (RunnerError, OSError) as error:
+        story.notes.append(f"what steps beside each other changed could not be brought together: {error}")
+        story.trouble = str(error)
+    else:
+        story.conflict = str(conflict) if conflict is not None else ""
+
+
+def _schedule(layout: RunLayout, run: Run, records: Sequence[StepRecord]) -> Schedule:
+    """Return the schedule of a run, with the steps that ended before a suspension taken off it."""
+    schedule = Schedule(run.steps, run.parallel)
+    steps = {step.id: step for step in run.steps}
+    known: dict[str, StepRecord] = {}
+    for record in records:
+        step = steps[record.id]
+        reached = record.id not in {one.id for one, _ in schedule.doomed()}
+        # A step that was left out and one that was skipped for it look alike; the condition tells again which it was.
+        own = record.outcome == "skipped" and reached and bool(left_out(step, Values(layout, run, known)))
+        schedule.end(step.id, verdict_of(step, record.outcome, counts=record.counts, left_out=own))
+        known[record.id] = record
+    return schedule
+
+
+def _finalise(context: Context, record: RunRecord, story: Story) -> RunDone:
     run, layout = record.run, context.layout(record.run)
     story.notes += make_collectable(layout.root)
-    missing = _not_performed(run, story)
-    for one in missing:
-        _write_step(layout, one)
-    steps = [*story.done, *missing]
-    outcome, reason = _verdict([one.record for one in steps], story.trouble)
-    metrics = run_metrics([one.measured for one in steps], scan(layout.workspace))
-    final = record.model_copy(
+    for one in not_performed(run, story):
+        story.done[one.record.id] = one
+        write_step(layout, one)
+    steps = [one.record for one in story.in_order()]
+    outcome, reason = outcome_of(steps, story.trouble, story.conflict)
+    final = _with_steps(record, story).model_copy(
         update={
             "outcome": outcome,
             "reason": reason,
             "finished_at": iso(now()),
-            "steps": tuple(one.record for one in steps),
+            "suspended": (),
             "artifacts": layout.workspace.name,
             "archive": layout.archive(run.archive).name if run.archive != "off" else None,
-            "notes": (*not_hermetic(run), *(note for one in steps for note in one.notes), *story.notes),
+            "notes": (*not_hermetic(run), *_notes(story), *tolerated(steps), *story.notes, *excluded(layout, run)),
         }
     )
+    return _written(layout, final, story)
+
+
+def _suspend(context: Context, record: RunRecord, story: Story) -> RunDone:
+    """Leave a run that waits for people so that it can go on, here or after a restart."""
+    waiting = story.waiting()
+    layout = context.layout(record.run)
+    update = {"suspended": waiting, "artifacts": layout.workspace.name, "notes": (*_notes(story), *story.notes)}
+    return _written(layout, _with_steps(record, story).model_copy(update=update), story)
+
+
+def _written(layout: RunLayout, record: RunRecord, story: Story) -> RunDone:
+    """Write metrics, README and, last, the record."""
+    steps = [(one.record, one.metrics) for one in story.in_order()]
+    metrics = run_metrics(steps, scan(layout.workspace))
     write_metrics(layout.metrics, metrics)
-    write_text(layout.readme, render_readme(final, metrics))
-    write_json(layout.metadata, final)
-    return RunDone(record=final, totals=metrics.totals)
+    write_table(layout.metrics_table, metrics, steps)
+    write_text(layout.readme, render_readme(record, metrics))
+    write_json(layout.metadata, record)
+    return RunDone(record=record, totals=metrics.totals)
 
 
-def _not_performed(run: Run, story: _Story) -> list[StepDone]:
-    """Record the steps that something broke: the one it broke in, and those after it."""
-    tree = story.done[-1].tree if story.done else None
-    first, *rest = run.steps[len(story.done) :] or (None,)
-    if first is None:
-        return []
-    return [
-        break_step(run, first, story.trouble, tree),
-        *(skip_step(run, step, f"step {first.id} did not pass", tree) for step in rest),
-    ]
+def _with_steps(record: RunRecord, story: Story) -> RunRecord:
+    return record.model_copy(update={"steps": tuple(one.record for one in story.in_order())})
 
 
-def _verdict(steps: list[StepRecord], trouble: str) -> tuple[Outcome, str]:
-    """Return the run's outcome: that of the first step that did not pass."""
-    if trouble:
-        return "broken", trouble
-    for step in steps:
-        if step.outcome != "passed":
-            return step.outcome, f"step {step.id}: {step.reason}"
-    return "passed", ""
-
-
-def _write_step(layout: RunLayout, done: StepDone) -> None:
-    files = layout.step(done.record.index)
-    files.root.mkdir(parents=True, exist_ok=True)
-    write_json(files.metadata, done.record)
-    write_metrics(files.metrics, done.metrics)
+def _notes(story: Story) -> tuple[str, ...]:
+    return tuple(note for one in story.in_order() for note in one.notes)
 
 
 def _both(first: EventSink, second: EventSink) -> EventSink:
@@ -202,7 +237,7 @@ def _both(first: EventSink, second: EventSink) -> EventSink:
     return tell
 
 
-def _started(run: Run) -> RunStarted:
+def _started(run: Run, done: int) -> RunStarted:
     return RunStarted(
         time=now(),
         run=run.id,
@@ -210,15 +245,20 @@ def _started(run: Run) -> RunStarted:
         scenario=run.scenario,
         repetition=run.repetition,
         steps_total=len(run.steps),
+        steps_done=done,
     )
 
 
-def _finished(run: Run, done: RunDone, seconds: float) -> RunFinished:
+def _over(run: Run, done: RunDone, seconds: float) -> RunFinished | RunSuspended:
+    record = done.record
+    if record.outcome is None:
+        steps = tuple(one.step for one in record.suspended)
+        return RunSuspended(time=now(), run=run.id, steps=steps, seconds=seconds)
     return RunFinished(
         time=now(),
         run=run.id,
-        outcome=done.record.outcome or "broken",
-        reason=done.record.reason,
+        outcome=record.outcome,
+        reason=record.reason,
         seconds=seconds,
         metrics=dict(done.totals),
     )

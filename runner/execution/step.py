@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 
 from runner.events import StepFinished, StepStarted
 from runner.evidence.metrics import MeasuredStep, MetricsReport, step_metrics
-from runner.evidence.records import Outcome, Phase, StepRecord
+from runner.evidence.records import DecisionRecord, Outcome, Phase, StepRecord, ValueRecord
 from runner.evidence.tree import TreeScan
 from runner.execution.attempt import Attempt, Order, perform_attempt
+from runner.execution.conditions import Ready, make_ready
+from runner.execution.container import command
 from runner.execution.context import Context, now
+from runner.execution.model_step import perform_call
+from runner.execution.place import Place
+from runner.execution.values import Unusable, Values, keep_values
+from runner.gateway.calls import read_calls
+from runner.names import INPUTS_FOLDER
 from runner.plan.models import PlannedStep, Run
 from runner.spec.model import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOrder:
+    """A step to perform, with everything it needs."""
+
+    context: Context
+    run: Run
+    step: PlannedStep
+    place: Place
+    """What it works on."""
+    again: Callable[[], Place]
+    """Brings workspace and state back to what the step found, for a further attempt."""
+    values: Values
+    """What earlier steps gave."""
+    remaining: Callable[[], float]
+    """Seconds left of limits.run_timeout."""
+    resting: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Entered while the step waits before a further attempt, and needs no container."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,43 +49,34 @@ class StepDone:
     """A step that is over, or was never begun."""
 
     record: StepRecord
-    measured: MeasuredStep
     metrics: MetricsReport
-    tree: TreeScan | None
+    tree: TreeScan | None = None
     """The workspace afterwards; None if nobody looked."""
-    seconds: float
-    """Wall time it took of the run's budget."""
+    seconds: float = 0.0
+    """Wall time it took."""
     notes: tuple[str, ...] = ()
     """What a reader of the record should know besides."""
 
 
-def perform_step(context: Context, run: Run, step: PlannedStep, before: TreeScan, remaining: float) -> StepDone:
-    """Perform one step within its own and the run's remaining time.
+def perform_step(order: StepOrder) -> StepDone:
+    """Perform one step within its own and the run's remaining time, as often as its retry says.
 
-    Args:
-        context: shared hands.
-        run: the run.
-        step: the step.
-        before: the workspace as the step finds it.
-        remaining: seconds left of limits.run_timeout.
+    Returns:
+        What it came to. A value that is missing, a text that cannot be filled in: it has failed without an attempt.
+
+    Raises:
+        GatewayError: if the gateway cannot open a session.
+        StorageError: if what it left cannot be kept.
     """
-    if remaining <= 0:
-        return _unperformed(run, step, "timed_out", "limits.run_timeout was used up before this step", before)
-    context.events(StepStarted(time=now(), run=run.id, step=step.id, index=step.index))
+    run, step = order.run, order.step
+    if order.remaining() <= 0:
+        done = _unperformed(run, step, "timed_out", "limits.run_timeout was used up before this step")
+        return replace(done, tree=order.place.before)
+    order.context.events(StepStarted(time=now(), run=run.id, step=step.id, index=step.index))
     started = time.monotonic()
-    by_step = step.limits.step_timeout <= remaining
-    order = Order(
-        context=context,
-        run=run,
-        step=step,
-        number=1,
-        deadline=min(step.limits.step_timeout, remaining),
-        deadline_name="limits.step_timeout" if by_step else "limits.run_timeout",
-    )
-    attempt = perform_attempt(order, before)
-    seconds = time.monotonic() - started
-    done = _done(run, step, [attempt], seconds)
-    context.events(
+    done = _perform(order)
+    done = replace(done, seconds=time.monotonic() - started)
+    order.context.events(
         StepFinished(
             time=now(),
             run=run.id,
@@ -64,63 +84,165 @@ def perform_step(context: Context, run: Run, step: PlannedStep, before: TreeScan
             index=step.index,
             outcome=done.record.outcome,
             reason=done.record.reason,
-            seconds=seconds,
+            seconds=done.seconds,
         )
     )
     return done
 
 
-def skip_step(run: Run, step: PlannedStep, reason: str, before: TreeScan | None) -> StepDone:
-    """Record a step that was not begun."""
-    return _unperformed(run, step, "skipped", reason, before)
+def skip_step(run: Run, step: PlannedStep, reason: str, *, counts: bool = True) -> StepDone:
+    """Record a step that was not begun.
+
+    Args:
+        run: the run.
+        step: the step.
+        reason: why, in a sentence.
+        counts: whether the run's outcome depends on it.
+    """
+    return _with(_unperformed(run, step, "skipped", reason), counts=counts)
 
 
-def break_step(run: Run, step: PlannedStep, reason: str, before: TreeScan | None) -> StepDone:
+def break_step(run: Run, step: PlannedStep, reason: str) -> StepDone:
     """Record a step that broke so early or so badly that there is no attempt to tell of."""
-    return _unperformed(run, step, "broken", reason, before)
+    return _unperformed(run, step, "broken", reason)
 
 
-def _done(run: Run, step: PlannedStep, attempts: list[Attempt], seconds: float) -> StepDone:
-    last = attempts[-1]
+def fail_step(run: Run, step: PlannedStep, reason: str, conflicts: Sequence[str] = ()) -> StepDone:
+    """Record a step that failed before it began: what it needs cannot be had, or steps before it contradict."""
+    return _with(_unperformed(run, step, "failed", reason), conflicts=tuple(conflicts))
+
+
+def decided_step(run: Run, step: PlannedStep, decision: DecisionRecord) -> StepDone:
+    """Record an approval that has been decided."""
+    approved = decision.decision == "approve"
+    words = decision.message or ("nobody answered in time" if decision.by == "timeout" else "")
+    reason = "" if approved else f"rejected: {words}" if words else "rejected"
+    done = _unperformed(run, step, "passed" if approved else "failed", reason)
+    return _with(done, decision=decision, started_at=decision.asked_at, finished_at=decision.decided_at)
+
+
+def _perform(order: StepOrder) -> StepDone:
+    run, step = order.run, order.step
+    try:
+        ready = make_ready(step, order.values, order.place.workspace)
+        if step.kind != "model":
+            command(run, ready.step)
+    except Unusable as error:
+        return replace(fail_step(run, step, error.what), tree=order.place.before)
+    attempts, verdict = _attempts(order, ready)
+    return _done(order, ready, attempts, verdict)
+
+
+def _attempts(order: StepOrder, ready: Ready) -> tuple[list[Attempt], tuple[Outcome, str]]:
+    """Try until an attempt passes, none is left, or time or the user puts an end to it."""
+    attempts: list[Attempt] = []
+    retry, place = ready.step.retry, order.place
+    while True:
+        attempt = _attempt(order, ready, place, len(attempts) + 1)
+        attempts.append(attempt)
+        outcome = attempt.record.outcome
+        if len(attempts) >= retry.attempts or outcome not in retry.on:
+            return attempts, (outcome, attempt.record.reason)
+        stopped = _rest(order, retry.backoff * 2 ** (len(attempts) - 1))
+        if stopped is not None:
+            return attempts, (stopped[0], f"{stopped[1]} before attempt {len(attempts) + 1}: {attempt.record.reason}")
+        place = order.again()
+
+
+def _attempt(order: StepOrder, ready: Ready, place: Place, number: int) -> Attempt:
+    timeout, remaining = ready.step.limits.step_timeout, max(order.remaining(), _LEAST)
+    attempt = Order(
+        context=order.context,
+        run=order.run,
+        ready=ready,
+        place=place,
+        number=number,
+        deadline=min(timeout, remaining),
+        deadline_name="limits.step_timeout" if timeout <= remaining else "limits.run_timeout",
+    )
+    return perform_call(attempt) if ready.step.kind == "model" else perform_attempt(attempt)
+
+
+_LEAST = 0.001
+"""Seconds: the shim wants a deadline above 0, and the run's time may end between two looks at it."""
+
+
+def _rest(order: StepOrder, seconds: float) -> tuple[Outcome, str] | None:
+    """Wait before a further attempt; return what came in between, if something did."""
+    cancellation, woken = order.context.cancellation, threading.Event()
+    if seconds > 0:
+        with cancellation.told(woken.set), order.resting():
+            woken.wait(min(seconds, max(order.remaining(), 0.0)))
+    if cancellation.cancelled:
+        return "cancelled", "stopped by the user"
+    if order.remaining() <= 0:
+        return "timed_out", "limits.run_timeout was used up"
+    return None
+
+
+def _done(order: StepOrder, ready: Ready, attempts: list[Attempt], verdict: tuple[Outcome, str]) -> StepDone:
+    run, step, last = order.run, order.step, attempts[-1]
+    files = order.context.layout(run).step(step.index)
+    told = last.result.phases if last.result is not None else ()
+    phases = tuple(Phase(**phase.model_dump()) for phase in told)
     measured = MeasuredStep(
         step=step.id,
         index=step.index,
-        outcome=last.record.outcome,
+        outcome=verdict[0],
         attempts=tuple((one.record, one.usage, one.report, one.totals) for one in attempts),
         tree=last.tree,
         model=_model(run, step),
+        phases=phases,
+        calls=read_calls(order.context.layout(run).calls).calls if phases else (),
     )
-    phases = last.result.phases if last.result is not None else ()
-    record = _record(step, last.record.outcome, last.record.reason).model_copy(
+    record = _record(step, *verdict).model_copy(
         update={
             "started_at": attempts[0].record.started_at,
             "finished_at": last.record.finished_at,
             "changed_files": last.changed,
-            "phases": tuple(Phase(**phase.model_dump()) for phase in phases),
+            "phases": phases,
             "attempts": tuple(one.record for one in attempts),
+            "inputs": _taken(ready),
+            "outputs": keep_values(files.given, last.outputs, files.given.name),
+            "answers": tuple(use for one in attempts for use in one.answers),
         }
     )
     return StepDone(
         record=record,
-        measured=measured,
         metrics=step_metrics(measured),
         tree=last.tree,
-        seconds=seconds,
-        notes=tuple(f"step {step.id}: {note}" for one in attempts for note in one.notes),
+        notes=tuple(f"step {step.id}: {note}" for note in _notes(attempts)),
     )
 
 
-def _unperformed(run: Run, step: PlannedStep, outcome: Outcome, reason: str, before: TreeScan | None) -> StepDone:
+def _notes(attempts: list[Attempt]) -> list[str]:
+    """Return the notes of all attempts, saying of which where there are several."""
+    many = len(attempts) > 1
+    return [f"attempt {one.record.attempt}: {note}" if many else note for one in attempts for note in one.notes]
+
+
+def _taken(ready: Ready) -> tuple[ValueRecord, ...]:
+    return tuple(
+        ValueRecord(
+            name=one.name,
+            type=one.type,
+            path=f"in/{INPUTS_FOLDER}/{one.name}",
+            bytes=len(one.data),
+            sha256=one.sha256,
+        )
+        for one in ready.inputs
+    )
+
+
+def _unperformed(run: Run, step: PlannedStep, outcome: Outcome, reason: str) -> StepDone:
     measured = MeasuredStep(
-        step=step.id, index=step.index, outcome=outcome, attempts=(), tree=before, model=_model(run, step)
+        step=step.id, index=step.index, outcome=outcome, attempts=(), tree=None, model=_model(run, step)
     )
-    return StepDone(
-        record=_record(step, outcome, reason),
-        measured=measured,
-        metrics=step_metrics(measured),
-        tree=before,
-        seconds=0.0,
-    )
+    return StepDone(record=_record(step, outcome, reason), metrics=step_metrics(measured))
+
+
+def _with(done: StepDone, **changes: object) -> StepDone:
+    return replace(done, record=done.record.model_copy(update=changes))
 
 
 def _model(run: Run, step: PlannedStep) -> Model | None:
@@ -139,4 +261,6 @@ def _record(step: PlannedStep, outcome: Outcome, reason: str) -> StepRecord:
         started_at=None,
         finished_at=None,
         changed_files=None,
+        kind=step.kind,
+        depends_on=step.depends_on,
     )

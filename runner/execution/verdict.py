@@ -75,6 +75,41 @@ def judge(facts: Facts) -> Verdict:
     return next((verdict for rule in _RULES if (verdict := rule(facts)) is not None), ("passed", ""))
 
 
+@dataclass(frozen=True, kw_only=True)
+class CallFacts:
+    """What is known of a direct call of the model once it is over."""
+
+    answered: bool
+    timed_out: bool
+    deadline: float
+    """Seconds the attempt was given."""
+    deadline_name: str
+    cancelled: bool
+    exceeded: str
+    """Which budget the call was refused for; empty if none was."""
+    replay_error: str
+    model_error: str
+    """Why the model could not answer, if that is the provider's or our doing; empty otherwise."""
+    refusal: str
+    """What was said in place of an answer; empty if there is one."""
+    wrong_answer: str
+    """Why the answer is not what the step has to give; empty if it is."""
+
+
+def judge_call(facts: CallFacts) -> Verdict:
+    """Return the outcome of a direct call of the model and why, by the same order of rules as for a container."""
+    ways: tuple[tuple[bool, Outcome, str], ...] = (
+        (facts.cancelled and not facts.answered, "cancelled", "stopped by the user"),
+        (facts.timed_out, "timed_out", f"not finished after {facts.deadline:g} s ({facts.deadline_name})"),
+        (bool(facts.exceeded), "exceeded", facts.exceeded),
+        (bool(facts.replay_error), "broken", facts.replay_error),
+        (not facts.answered and bool(facts.model_error), "broken", f"the model did not answer: {facts.model_error}"),
+        (not facts.answered, "failed", f"the model gave no answer: {facts.refusal}"),
+        (bool(facts.wrong_answer), "failed", facts.wrong_answer),
+    )
+    return next(((outcome, reason) for holds, outcome, reason in ways if holds), ("passed", ""))
+
+
 def _stopped(facts: Facts) -> Verdict | None:
     """A step that ended well just as the user stopped everything has still ended well."""
     ended_well = facts.state is not None and facts.state.status == "exited" and facts.code == 0

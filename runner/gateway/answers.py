@@ -11,13 +11,13 @@
           content: Nothing to do.
           usage: {tokens_in: 900, tokens_out: 12, tokens_cached: 800}
 
-The first call of an attempt gets the step's first answer, and so on; a new attempt starts again with the first.
+Answers of a repeated step's repetitions, `page.1` and so on, may stand under `page` for all of them. The first call of an
+attempt gets the step's first answer, and so on; a new attempt starts again with the first.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,9 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from runner.errors import ConfigError
 from runner.spec.base import Spec
+
+_REPETITION = re.compile(r"\.[0-9]+(?=\.|$)")
+"""Number of a repetition in the id of a step."""
 
 
 class ToolCall(Spec):
@@ -88,17 +91,24 @@ def load_answers(path: Path) -> Answers:
     return validate(load_yaml(path), Answers)
 
 
-def require_steps(answers: Answers, path: Path, steps: Iterable[str]) -> None:
-    """Check that every one of these steps has answers.
+def answers_of(answers: Answers, path: Path, step: str, *, needed: bool) -> tuple[ScriptedAnswer, ...]:
+    """Return the answers to one step; those of a repetition, like `page.2`, may stand under `page` for all of them.
+
+    Args:
+        answers: what a file says.
+        path: that file.
+        step: id of the step.
+        needed: whether the step is of no use without any.
 
     Raises:
-        ConfigError: naming the steps that have none.
+        ConfigError: if there are none and some are needed.
     """
-    missing = [step for step in steps if not answers.steps.get(step)]
-    if missing:
-        raise ConfigError(
-            f"no scripted answers for {', '.join(missing)}",
-            where=str(path),
-            why=f"it has answers for {', '.join(answers.steps) or 'no step'}",
-            hint="add them under `steps`, or choose a real model, like --model openai/gpt-4o-mini",
-        )
+    found = answers.steps.get(step) or answers.steps.get(_REPETITION.sub("", step))
+    if found or not needed:
+        return found or ()
+    raise ConfigError(
+        f"no scripted answers for {step}",
+        where=str(path),
+        why=f"it has answers for {', '.join(answers.steps) or 'no step'}",
+        hint="add them under `steps`, or choose a real model, like --model openai/gpt-4o-mini",
+    )

@@ -47,6 +47,8 @@ class SessionSpec:
     """Where `packages.folder` is."""
     recording: Path | None = None
     """Run directory whose calls are answered again, when the provider is replay."""
+    needs_answers: bool = True
+    """Whether scripted answers for the step have to be there; a program of the user's own may call no model at all."""
 
 
 @dataclass(frozen=True, kw_only=True)

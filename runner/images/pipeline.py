@@ -101,13 +101,13 @@ def inputs(folder: Path, base: str) -> str:
 
 
 def known(images: Path, cache: Path, name: str) -> tuple[str, str | None]:
-    """Return tag and, if this cache has seen the image, id of a framework's image; needs no engine.
+    """Return tag and, if this cache has seen the image, id of the image of a framework or the base; needs no engine.
 
     Raises:
         ConfigError: if the recipe or the base cannot be used or has no lock.
     """
     recipe = load(images, name)
-    digest = image_inputs(recipe, image_inputs(load(images, BASE), ""))
+    digest = image_inputs(recipe, image_inputs(load(images, BASE), "") if name != BASE else "")
     record = records.read(cache, digest)
     return recipe.tag(digest), record.id if record else None
 

@@ -15,7 +15,7 @@ from runner.evidence.layout import RunLayout
 from runner.evidence.metrics import read_totals
 from runner.evidence.records import RunRecord
 from runner.ledger.database import connected, transaction, translated
-from runner.ledger.rows import directory_of
+from runner.ledger.rows import directory_of, forked_from, waiting
 from runner.ledger.schema import UnusableLedger
 from runner.ledger.store import LEDGER_FILE, ledger_path, open_ledger
 
@@ -83,6 +83,9 @@ def check(output: Path) -> tuple[str, ...]:
             said.append(f"{directory}: not in the ledger")
         elif row.state != "leased" and row.outcome != one.record.outcome:
             said.append(f"{directory}: its record says {one.record.outcome}, the ledger {row.outcome or row.state}")
+        elif row.state != "leased" and bool(row.waits_for) != bool(waiting(one.record)):
+            waits = "waits for approval" if waiting(one.record) else "does not wait for approval"
+            said.append(f"{directory}: by its record it {waits}, the ledger says {row.outcome or row.state}")
     said += [
         f"{directory}: {row.outcome} in the ledger, and there is no such directory"
         for directory, row in rows.items()
@@ -112,8 +115,8 @@ def _enter(connection: sqlite3.Connection, record: RunRecord, output: Path, fenc
     totals = read_totals(RunLayout(output / directory_of(run)).metrics) if done else {}
     connection.execute(
         "INSERT OR IGNORE INTO runs (digest, run_id, experiment, framework, scenario, repetition, directory, state,"
-        " fence, outcome, reason, model_label, started_at, finished_at, metrics)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " fence, outcome, reason, model_label, started_at, finished_at, metrics, waits_for,"
+        " forked_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             run.digest,
             run.id,
@@ -130,6 +133,8 @@ def _enter(connection: sqlite3.Connection, record: RunRecord, output: Path, fenc
             record.started_at,
             record.finished_at,
             json.dumps(totals),
+            waiting(record),
+            forked_from(run),
         ),
     )
     connection.execute("INSERT OR IGNORE INTO memberships VALUES (?, ?)", (run.experiment, run.digest))

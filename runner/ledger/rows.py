@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from runner.evidence.records import RunRecord, Suspension
 from runner.plan.models import Run
 from runner.plan.resume import PastRun
 
-State = Literal["planned", "leased", "done"]
+State = Literal["planned", "leased", "suspended", "done"]
+"""planned; leased: somebody carries it out; suspended: it waits for people and holds nothing; done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,10 @@ class LedgerRow:
     """Relative to the output folder."""
     metrics: Mapping[str, float | int | None]
     """Totals by the names of `metrics.json`; empty until the run has finished."""
+    waits_for: tuple[Suspension, ...] = ()
+    """Of a suspended run, what people are asked."""
+    forked_from: str = ""
+    """Of a forked run, `RUN@STEP` that it goes on from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +55,15 @@ class Lease:
 
 
 SELECT_ROWS = """
-    SELECT digest, run_id, experiment, framework, scenario, repetition, state, outcome, reason, model_label,
-        coalesce(started_at, leased_at), finished_at, directory, metrics
-    FROM runs
+    SELECT digest, run_id, experiment, framework, scenario, repetition, shown, outcome, reason, model_label,
+        coalesce(started_at, leased_at), finished_at, directory, metrics, waits_for, forked_from
+    FROM (SELECT *, CASE waits_for WHEN '' THEN state ELSE 'suspended' END AS shown FROM runs)
     WHERE (:experiments IS NULL OR digest IN (
             SELECT digest FROM memberships WHERE experiment IN (SELECT value FROM json_each(:experiments))))
         AND (:frameworks IS NULL OR framework IN (SELECT value FROM json_each(:frameworks)))
         AND (:scenarios IS NULL OR scenario IN (SELECT value FROM json_each(:scenarios)))
         AND (:outcomes IS NULL OR outcome IN (SELECT value FROM json_each(:outcomes)))
-        AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
+        AND (:states IS NULL OR shown IN (SELECT value FROM json_each(:states)))
     ORDER BY framework, scenario, repetition, digest
 """
 """What `row` reads. Each parameter is a JSON list, or null where everything matches."""
@@ -80,11 +86,13 @@ def row(found: tuple[Any, ...]) -> LedgerRow:
         finished_at=found[11],
         directory=found[12],
         metrics=json.loads(found[13]) if found[13] != "{}" else {},
+        waits_for=tuple(Suspension.model_validate(one) for one in json.loads(found[14] or "[]")),
+        forked_from=found[15],
     )
 
 
 SELECT_PAST = """
-    SELECT digest, run_id, framework, scenario, repetition, outcome, reason, finished_at
+    SELECT digest, run_id, framework, scenario, repetition, outcome, reason, finished_at, directory, waits_for
     FROM runs
     WHERE fence > 0 AND digest IN (SELECT value FROM json_each(?))
 """
@@ -102,7 +110,20 @@ def past_run(found: tuple[Any, ...]) -> PastRun:
         outcome=found[5],
         reason=found[6],
         finished_at=found[7],
+        directory=found[8],
+        waits_for=tuple(str(one["step"]) for one in json.loads(found[9] or "[]")),
     )
+
+
+def waiting(record: RunRecord) -> str:
+    """Return what is written of the questions a run waits with; empty if it waits for nobody."""
+    asked = [one.model_dump(mode="json") for one in record.suspended] if record.outcome is None else []
+    return json.dumps(asked) if asked else ""
+
+
+def forked_from(run: Run) -> str:
+    """Return `RUN@STEP` that a run goes on from; empty if it is no fork."""
+    return f"{run.parent.run}@{run.parent.step}" if run.parent is not None else ""
 
 
 def planned_digest(run: Run) -> str:

@@ -43,6 +43,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX runs_by_cell ON runs (framework, scenario, repetition)",
     ),
+    (
+        # SQLite cannot change a CHECK: the state stays `planned`, and a run that waits for people has something here.
+        "ALTER TABLE runs ADD COLUMN waits_for TEXT NOT NULL DEFAULT '' CHECK (waits_for = '' OR state = 'planned')",
+        "ALTER TABLE runs ADD COLUMN forked_from TEXT NOT NULL DEFAULT ''",
+    ),
 )
 """Statements of each version. Never change one that was released: append another."""
 

@@ -1,4 +1,4 @@
-"""The ledger: which runs are planned, leased and done. An index; the run directories are the truth."""
+"""The ledger: which runs are planned, leased, suspended and done. An index; the run directories are the truth."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from runner.ledger.rows import (
     Lease,
     LedgerRow,
     directory_of,
+    forked_from,
     past_run,
     planned_digest,
     row,
+    waiting,
 )
 from runner.plan.models import Run
 from runner.plan.resume import PastRun
@@ -81,8 +83,8 @@ class Ledger:
         known = [(planned_digest(run), run) for run in runs]
         with self._using(), transaction(self._connection):
             self._connection.executemany(
-                "INSERT INTO runs (digest, run_id, experiment, framework, scenario, repetition, directory)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET experiment = excluded.experiment",
+                "INSERT INTO runs (digest, run_id, experiment, framework, scenario, repetition, directory,"
+                " forked_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET experiment = excluded.experiment",
                 (
                     (
                         digest,
@@ -92,6 +94,7 @@ class Ledger:
                         run.scenario,
                         run.repetition,
                         directory_of(run),
+                        forked_from(run),
                     )
                     for digest, run in known
                 ),
@@ -128,7 +131,7 @@ class Ledger:
             # The fence that was seen is part of the condition: of several who come this far, one succeeds.
             changed = self._connection.execute(
                 "UPDATE runs SET state = 'leased', owner = ?, fence = fence + 1, leased_at = ?, outcome = NULL,"
-                " reason = '', started_at = NULL, finished_at = NULL, metrics = '{}'"
+                " waits_for = '', reason = '', started_at = NULL, finished_at = NULL, metrics = '{}'"
                 " WHERE digest = ? AND fence = ? AND state = ?",
                 (json.dumps(owner.labels(), sort_keys=True), _now(), digest, fence, state),
             ).rowcount
@@ -174,6 +177,30 @@ class Ledger:
             changed = self._connection.execute(
                 "UPDATE runs SET state = 'planned', owner = NULL WHERE digest = ? AND fence = ? AND state = 'leased'",
                 (lease.digest, lease.fence),
+            )
+            return changed.rowcount == 1
+
+    def suspend(self, lease: Lease, record: RunRecord) -> bool:
+        """Give a lease back because its run waits for people: from now on nobody holds it.
+
+        Args:
+            lease: as `lease` gave it.
+            record: the run's record, which says what it waits for.
+
+        Returns:
+            False if the lease was lost or used before; nothing is changed then.
+
+        Raises:
+            ValueError: if the record waits for nobody.
+        """
+        asked = waiting(record)
+        if not asked:
+            raise ValueError(f"the record of {record.run.id} waits for nobody")
+        with self._using():
+            changed = self._connection.execute(
+                "UPDATE runs SET state = 'planned', owner = NULL, waits_for = ?, model_label = ?, started_at = ?"
+                " WHERE digest = ? AND fence = ? AND state = 'leased'",
+                (asked, record.model_label, record.started_at, lease.digest, lease.fence),
             )
             return changed.rowcount == 1
 

@@ -11,6 +11,11 @@ from runner.spec.units import show_bytes, show_seconds
 
 _SHOWN = 3
 _RECIPE = ("command", "environment", "writable", "network", "source", "system_packages")
+_PARTS = (
+    *("kind", "depends_on", "inputs", "outputs", "when", "item", "command", "script", "stdin", "call", "approval"),
+    *("retry", "continue_on_failure", "workspace", "network", "allow", "answers", "template"),
+)
+"""Parts of a step of which it is enough to know that they changed."""
 _TIMES = frozenset({"step_timeout", "run_timeout", "grace"})
 _COUNTS = frozenset({"cpus", "pids"})
 
@@ -40,11 +45,17 @@ def _changes(old: Run, new: Run) -> Iterator[str]:
         yield "scripted answers changed"
     elif old.recording_sha256 != new.recording_sha256:
         yield "the recorded calls changed"
+    if _origin(old) != _origin(new):
+        yield "the workspace that it begins with changed"
     if old.run_timeout != new.run_timeout:
         yield f"run_timeout changed from {show_seconds(old.run_timeout)} to {show_seconds(new.run_timeout)}"
     for name in ("platform", "seed"):
         if getattr(old, name) != getattr(new, name):
             yield f"{name} changed from {getattr(old, name)} to {getattr(new, name)}"
+
+
+def _origin(run: Run) -> str | None:
+    return run.parent.workspace_sha256 if run.parent is not None else None
 
 
 def _recipe_changes(old: Framework, new: Framework) -> Iterator[str]:
@@ -67,7 +78,16 @@ def _step_changes(old: tuple[PlannedStep, ...], new: tuple[PlannedStep, ...]) ->
             yield f"prompt of step {name} changed"
         if first.expect_changes != second.expect_changes:
             yield f"expect_changes of step {name} changed"
+        changed = [part for part in _PARTS if getattr(first, part) != getattr(second, part)]
+        if changed:
+            yield f"step {name}: {', '.join(changed)} changed"
+        if _image(first) != _image(second):
+            yield f"image of step {name} changed"
         yield from (f"{change} for step {name}" for change in _limit_changes(first.limits, second.limits))
+
+
+def _image(step: PlannedStep) -> str | None:
+    return step.image.id if step.image is not None else None
 
 
 def _limit_changes(old: Limits, new: Limits) -> Iterator[str]:

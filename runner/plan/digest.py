@@ -18,7 +18,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from runner.plan.models import PlannedStep, Run
+from runner.plan.models import Ancestry, PlannedStep, Run
 from runner.spec.egress import Packages
 from runner.spec.model import Budgets, Model
 from runner.spec.models import Framework
@@ -28,6 +28,17 @@ _VERSION = 1
 
 _NOT_IDENTITY = frozenset({"title", "homepage", "license", "smoke_test", "limits"})
 """Parts of a recipe that no step ever sees; its limits are merged into each step's."""
+
+_PLACED = frozenset(
+    {"id", "index", "title", "prompt", "prompt_sha256", "expect_changes", "limits", "network", "allow", "image"}
+)
+"""Parts of a step that have a place of their own in its identity, or none."""
+_LATER = {
+    name: info.get_default(call_default_factory=True, validated_data={})
+    for name, info in PlannedStep.model_fields.items()
+    if name not in _PLACED
+}
+"""The other parts of a step, each with its default."""
 
 
 def canonical(value: object) -> bytes:
@@ -67,13 +78,15 @@ def cell_identity(
     budgets: Budgets,
     packages: Packages | None,
     packages_sha256: str | None,
+    parent: Ancestry | None = None,
 ) -> dict[str, object]:
     """Return everything that can change the result of any repetition, as plain values.
 
     Not in it, for they cannot: paths, host, labels, parallelism, the archive's format, the output folder, the
-    experiment's name, titles and other descriptions, and where the model's key comes from.
+    experiment's name, titles and other descriptions, and where the model's key comes from. A workspace to begin with
+    counts by what it holds, not by whose it was.
     """
-    return {
+    return ({"parent": parent.workspace_sha256} if parent is not None else {}) | {
         "answers": answers_sha256,
         "budgets": budgets.model_dump(mode="json", exclude={"experiment"}),
         "framework": framework.model_dump(mode="json", exclude=set(_NOT_IDENTITY)),
@@ -121,11 +134,11 @@ def run_digest(cell: str, repetition: int, seed: int, recording_sha256: str | No
 
 
 def digest_of(run: Run) -> str | None:
-    """Return the digest a planned run ought to have, made anew from its parts; None if its image has no id.
+    """Return the digest a planned run ought to have, made anew from its parts; None if an image of it has no id.
 
     A record read from disk, or a run from another machine, is checked against its own digest with this.
     """
-    if run.image.id is None:
+    if run.image.id is None or any(step.image is not None and step.image.id is None for step in run.steps):
         return None
     identity = cell_identity(
         framework=run.framework,
@@ -139,17 +152,30 @@ def digest_of(run: Run) -> str | None:
         budgets=run.budgets,
         packages=run.packages,
         packages_sha256=run.packages_sha256,
+        parent=run.parent,
     )
     return run_digest(cell_digest(identity), run.repetition, run.seed, run.recording_sha256)
 
 
 def _step_identity(step: PlannedStep) -> dict[str, object]:
-    return {
-        "expect_changes": step.expect_changes,
-        "id": step.id,
-        "index": step.index,
-        "allow": list(step.allow),
-        "limits": step.limits.model_dump(mode="json"),
-        "network": step.network,
-        "prompt": step.prompt_sha256,
-    }
+    """Return what of a step can change a result.
+
+    Parts that came later are there only where they are not at their default, so that what was planned before they
+    existed has the digest that it had then.
+    """
+    given = {name for name, default in _LATER.items() if getattr(step, name) != default}
+    later = step.model_dump(mode="json", include=given, exclude_defaults=True)
+    image = {"image": step.image.id} if step.image is not None else {}
+    return (
+        later
+        | image
+        | {
+            "expect_changes": step.expect_changes,
+            "id": step.id,
+            "index": step.index,
+            "allow": list(step.allow),
+            "limits": step.limits.model_dump(mode="json"),
+            "network": step.network,
+            "prompt": step.prompt_sha256,
+        }
+    )

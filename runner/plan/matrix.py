@@ -8,15 +8,28 @@ from types import MappingProxyType
 from typing import Any
 
 from runner.errors import NothingSelected
-from runner.plan.digest import cell_digest, cell_identity, repetition_seed, run_digest, sha256
-from runner.plan.limits import merge_limits
-from runner.plan.models import ImageRef, PlannedStep, Run
+from runner.plan.digest import cell_digest, cell_identity, repetition_seed, run_digest
+from runner.plan.models import ImageRef, Run
+from runner.plan.steps import plan_steps
 from runner.spec.model import Budgets
-from runner.spec.models import Experiment, Framework, Scenario
+from runner.spec.models import Experiment, Framework
+from runner.spec.scenario import Scenario, Workflow
 from runner.spec.selection import is_selected
+from runner.spec.ways import images_of
 
 _DIGITS = 10
 """Digits of the digest in a run's id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Common:
+    """What all cells of an experiment share."""
+
+    experiment: Experiment
+    workflows: Mapping[str, Workflow]
+    images: Mapping[str, ImageRef]
+    packages_sha256: str | None
+    platform: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +50,7 @@ def plan(
     answers: Mapping[tuple[str, str], str],
     *,
     platform: str,
+    workflows: Mapping[str, Workflow] = MappingProxyType({}),
     recordings: Mapping[tuple[str, str, int], str] = MappingProxyType({}),
     packages_sha256: str | None = None,
 ) -> Sequence[Run]:
@@ -50,28 +64,30 @@ def plan(
         frameworks: recipes by name; a framework of the experiment that is absent is left out, as one whose image
             could not be built.
         scenarios: scenarios by name, with the text of every prompt.
-        images: image of each framework; one without an id gives runs without a digest, for a dry run.
+        images: image of each framework, and of each further recipe that a step names; one without an id gives runs
+            without a digest, for a dry run. A scenario is left out if the image of one of its steps is absent.
         answers: sha256 of the scripted answers by (framework, scenario), if the model is scripted.
         platform: platform of the engine, like linux/amd64.
+        workflows: every workflow that the scenarios use, by name.
         recordings: digest of the recorded calls by (framework, scenario, repetition), if they are replayed.
         packages_sha256: digest of the folder of packages, if the experiment offers one.
 
     Raises:
         NothingSelected: if include and exclude leave no run.
+        Unplannable: if a scenario cannot be planned as it is written.
     """
+    common = _Common(
+        experiment=experiment,
+        workflows=workflows,
+        images=images,
+        packages_sha256=packages_sha256,
+        platform=platform,
+    )
     cells = [
-        _cell(
-            experiment,
-            frameworks[framework],
-            scenarios[scenario],
-            image=images[framework],
-            answers_sha256=answers.get((framework, scenario)),
-            packages_sha256=packages_sha256,
-            platform=platform,
-        )
+        _cell(common, frameworks[framework], scenarios[scenario], answers.get((framework, scenario)))
         for scenario in experiment.scenarios
         for framework in experiment.frameworks
-        if framework in frameworks
+        if framework in frameworks and images_of(scenarios[scenario], workflows) <= images.keys()
     ]
     filtered = bool(experiment.include or experiment.exclude)
     runs: list[Run] = []
@@ -107,17 +123,9 @@ def _nothing_selected(experiment: Experiment, pairs: int) -> NothingSelected:
     )
 
 
-def _cell(
-    experiment: Experiment,
-    framework: Framework,
-    scenario: Scenario,
-    *,
-    image: ImageRef,
-    answers_sha256: str | None,
-    packages_sha256: str | None,
-    platform: str,
-) -> _Cell:
-    steps = _steps(experiment, framework, scenario)
+def _cell(common: _Common, framework: Framework, scenario: Scenario, answers_sha256: str | None) -> _Cell:
+    experiment, image = common.experiment, common.images[framework.name]
+    steps = plan_steps(experiment, framework, scenario, workflows=common.workflows, images=common.images)
     connected = any(step.network != "none" for step in steps)
     model = experiment.model if connected else None
     scripted = model is not None and model.provider == "scripted"
@@ -127,39 +135,26 @@ def _cell(
         "steps": steps,
         "model": model,
         "answers_sha256": answers_sha256 if scripted else None,
-        "platform": platform,
+        "platform": common.platform,
         "run_timeout": experiment.limits.run_timeout,
         "budgets": experiment.budgets if model is not None else Budgets(),
         "packages": experiment.packages if connected else None,
-        "packages_sha256": packages_sha256 if connected else None,
+        "packages_sha256": common.packages_sha256 if connected else None,
     }
-    digest = cell_digest(cell_identity(**identity, image_id=image.id)) if image.id is not None else None
+    complete = all(step.image is None or step.image.id is not None for step in steps)
+    known = image.id is not None and complete
+    digest = cell_digest(cell_identity(**identity, image_id=image.id or "")) if known else None
     shown = {
         "version": 1,
         "experiment": experiment.name,
         "image": image,
         "archive": experiment.archive,
         "history": experiment.history,
+        "exclude_files": experiment.exclude_files,
+        "parallel": scenario.parallel,
+        "parent": None,
     }
     return _Cell(framework=framework.name, scenario=scenario.name, digest=digest, fields=identity | shown)
-
-
-def _steps(experiment: Experiment, framework: Framework, scenario: Scenario) -> tuple[PlannedStep, ...]:
-    enabled = [step for step in scenario.steps if step.enabled]
-    return tuple(
-        PlannedStep(
-            id=step.id,
-            index=index,
-            title=step.title,
-            prompt=step.prompt or "",
-            prompt_sha256=sha256((step.prompt or "").encode("utf-8")),
-            expect_changes=step.expect_changes,
-            limits=merge_limits(experiment.limits, framework.limits, step.limits),
-            network=(network := step.network or framework.network),
-            allow=tuple(sorted({*framework.allow, *step.allow})) if network == "gateway" else (),
-        )
-        for index, step in enumerate(enabled, start=1)
-    )
 
 
 def _run(cell: _Cell, repetition: int, seed: int, recording: str | None) -> Run:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from runner.spec.egress import HostPattern, Network, Packages
 from runner.spec.model import Budgets, Model
-from runner.spec.models import Framework, Limits
+from runner.spec.models import Framework, HistoryMode, Limits
+from runner.spec.scenario import RetriedOutcome, ValueType, WorkspaceMode
 
 
 class Planned(BaseModel):
@@ -17,25 +18,127 @@ class Planned(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class PlannedStep(Planned):
-    """A step with everything resolved: prompt text in, limits merged (experiment < framework < step)."""
-
-    id: str = Field(description="Name of the step.")
-    index: int = Field(description="1-based position among the enabled steps.")
-    title: str = Field(description="What the step asks for.")
-    prompt: str = Field(description="Prompt text.")
-    prompt_sha256: str = Field(description="Digest of the prompt's UTF-8 bytes.")
-    expect_changes: bool = Field(description="Whether changing nothing is a failure.")
-    limits: Limits = Field(description="Limits of this step's container.")
-    network: Network = Field("none", description="Way out of this step.")
-    allow: tuple[HostPattern, ...] = Field((), description="Hosts it may reach through the gateway's proxy, sorted.")
-
-
 class ImageRef(Planned):
     """The image a run uses. `id` is None only in a dry run before the image exists."""
 
     tag: str = Field(description="Tag, made from the hash of everything that goes in.")
     id: str | None = Field(description="Config digest of the image, sha256:...; null if not built yet.")
+
+
+class PlannedInput(Planned):
+    """A value that a step takes; exactly one source. A literal `value` is one too, so `source` says which counts."""
+
+    name: str = Field(description="Name of the file below /in/inputs, and in templates.")
+    source: Literal["step", "steps", "workspace", "experiment", "value"] = Field(
+        description="Which of the following counts."
+    )
+    step: str = Field("", description="Planned step whose output it is.")
+    steps: tuple[str, ...] = Field(
+        (), description="Repetitions of a step, the list of whose outputs it is; those left out have none in it."
+    )
+    output: str = Field("", description="Name of that step's output.")
+    workspace: str = Field("", description="Path in the workspace as the step finds it.")
+    experiment: str = Field("", description="framework, scenario, repetition, seed or model.")
+    value: JsonValue = Field(None, description="The value itself.")
+    type: ValueType = Field("json", description="What it has to be.")
+
+
+class PlannedOutput(Planned):
+    """A value that a step gives."""
+
+    name: str = Field(description="Its name.")
+    source: Literal["file", "workspace", "stdout", "answer"] = Field(
+        description="Where it is read: below /out, in the workspace, from the standard output, or the model's answer."
+    )
+    path: str = Field("", description="Path below /out or in the workspace.")
+    type: ValueType = Field("text", description="What it has to be.")
+
+
+class PlannedRetry(Planned):
+    """Further attempts at a step."""
+
+    attempts: int = Field(1, description="Attempts altogether.")
+    backoff: float = Field(0.0, description="Seconds before the second attempt, doubled before each one after it.")
+    on: tuple[RetriedOutcome, ...] = Field(("failed",), description="Outcomes after which it is tried again.")
+
+
+class PlannedItem(Planned):
+    """Which item of a list a step is for; templates know it as `item`, and its place from 1 as `number`."""
+
+    number: int = Field(description="From 1.")
+    value: JsonValue = Field(None, description="The item, if the list is known before the start.")
+    step: str = Field("", description="Planned step whose output is the list; empty if the item is known.")
+    output: str = Field("", description="Name of that output.")
+    at_most: int = Field(0, description="Most items that list may have; 0 if the item is known.")
+
+
+class PlannedCall(Planned):
+    """A direct call of the model; both texts are templates."""
+
+    prompt: str
+    system: str = ""
+    max_tokens: int | None = None
+
+
+class PlannedApproval(Planned):
+    """A decision of a person."""
+
+    message: str = Field(description="Template of what is asked.")
+    timeout: float | None = Field(None, description="Seconds before the default is taken; null: never.")
+    default: Literal["approve", "reject"] = "reject"
+
+
+class PlannedAnswer(Planned):
+    """A canned answer to a framework's question."""
+
+    question: str | None = Field(None, description="Regular expression the question has to hold; null: any.")
+    answer: str
+
+
+class PlannedStep(Planned):
+    """A step with everything resolved: texts in, limits merged (experiment < framework < step), no lists, no workflows."""
+
+    id: str = Field(
+        description="Name of the step; of one out of a workflow or list `<outer>.<inner>`, `<step>.<number>`."
+    )
+    index: int = Field(description="1-based position among the planned steps; every dependency has a smaller one.")
+    title: str = Field(description="What the step asks for.")
+    kind: Literal["prompt", "command", "check", "model", "approval"] = Field("prompt", description="Who performs it.")
+    prompt: str = Field(description="Prompt text; empty if it is none.")
+    prompt_sha256: str = Field(description="Digest of the prompt's UTF-8 bytes.")
+    template: bool = Field(False, description="Whether the prompt is a template over the step's inputs and item.")
+    expect_changes: bool = Field(description="Whether changing nothing is a failure.")
+    limits: Limits = Field(description="Limits of this step's container.")
+    network: Network = Field("none", description="Way out of this step.")
+    allow: tuple[HostPattern, ...] = Field((), description="Hosts it may reach through the gateway's proxy, sorted.")
+    depends_on: tuple[str, ...] | None = Field(
+        None, description="Steps before it, in order of position; null: the one before it, if there is one."
+    )
+    inputs: tuple[PlannedInput, ...] = Field((), description="Values it takes, by name.")
+    outputs: tuple[PlannedOutput, ...] = Field((), description="Values it gives, by name.")
+    when: tuple[str, ...] = Field((), description="Expressions that must all hold, else it is left out.")
+    item: PlannedItem | None = Field(None, description="Item of a list that it is for.")
+    command: tuple[str, ...] = Field((), description="Program and arguments; empty: the framework's, or the script.")
+    script: str = Field("", description="Text of its script; empty: none.")
+    stdin: str | None = Field(None, description="Text of its standard input; null: empty.")
+    call: PlannedCall | None = Field(None, description="For a model step: what is asked.")
+    approval: PlannedApproval | None = Field(None, description="For an approval: what a person is asked.")
+    retry: PlannedRetry = Field(default_factory=PlannedRetry, description="Further attempts.")
+    continue_on_failure: bool = Field(False, description="Whether the run can pass although it did not.")
+    workspace: WorkspaceMode = Field("own", description="What it sees of the workspace beside others.")
+    image: ImageRef | None = Field(None, description="Image, if it is not the framework's.")
+    answers: tuple[PlannedAnswer, ...] = Field((), description="Answers to what it asks.")
+
+
+class Ancestry(Planned):
+    """Where a forked run begins: with the workspace another run had after a step."""
+
+    run: str = Field(description="Id of that run.")
+    digest: str | None = Field(description="Its identity.")
+    step: str = Field(description="Step after which it is continued.")
+    index: int = Field(description="That step's position.")
+    workspace_sha256: str = Field(description="Digest of what the workspace held: of the step's image configuration.")
+    note: str = Field("", description="What was changed, in the words of who forked; not part of the digest.")
 
 
 class Run(Planned):
@@ -61,7 +164,12 @@ class Run(Planned):
     packages_sha256: str | None = Field(None, description="Digest of what is in their folder, if they come from one.")
     platform: str = Field(description="Platform of the engine, like linux/amd64.")
     archive: Literal["zstd", "gzip", "off"] = Field(description="Format of the run's archive; not part of the digest.")
-    history: Literal["off", "diff"] = Field(
-        "diff", description="Whether the workspace after each step is kept; not part of the digest."
+    history: HistoryMode = Field(
+        "diff", description="How the workspace after each step is kept; not part of the digest."
     )
+    exclude_files: tuple[str, ...] = Field(
+        (), description="Workspace paths that history and archive leave out; not part of the digest."
+    )
+    parallel: int | None = Field(None, description="Steps at the same time; null: all that are ready.")
+    parent: Ancestry | None = Field(None, description="What it was forked from; null: it begins with nothing.")
     run_timeout: float = Field(description="Wall time of the whole run, seconds.")

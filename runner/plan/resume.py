@@ -29,6 +29,12 @@ class PastRun:
     reason: str
     finished_at: str | None
     """UTC, ISO 8601."""
+    directory: str = ""
+    """Relative to the output folder."""
+    waits_for: tuple[str, ...] = ()
+    """Approvals of a suspended run that a person has to decide on; it goes on from there."""
+    answered: str = ""
+    """What was decided on one of them, in words; empty while it waits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +44,8 @@ class Decision:
     run: Run
     action: Literal["run", "skip"]
     why: str
+    waits: bool = False
+    """Whether it is skipped because a person has to decide first."""
 
 
 def is_final(outcome: str | None, reason: str) -> bool:
@@ -58,8 +66,9 @@ def decide(
 ) -> Sequence[Decision]:
     """Return one decision per run, in the runs' order.
 
-    What is done is skipped: passed, failed, timed_out, exceeded. Everything else runs (again), and so does what was
-    refused a model call because the experiment's whole budget was used up.
+    What is done is skipped: passed, failed, timed_out, exceeded. So is what waits for a person's decision; once that
+    is there, it goes on. Everything else runs (again), and so does what was refused a model call because the
+    experiment's whole budget was used up.
 
     Args:
         runs: what is planned.
@@ -84,8 +93,9 @@ def _decisions(
         if fresh:
             yield Decision(run=run, action="run", why=f"--fresh ({_describe(past)})" if past else "--fresh")
         elif past is not None:
-            action: Literal["run", "skip"] = "skip" if is_final(past.outcome, past.reason) else "run"
-            yield Decision(run=run, action=action, why=_describe(past))
+            waits = bool(past.waits_for) and not past.answered
+            action: Literal["run", "skip"] = "skip" if waits or is_final(past.outcome, past.reason) else "run"
+            yield Decision(run=run, action=action, why=_describe(past), waits=waits)
         else:
             yield Decision(run=run, action="run", why=_why_new(run, previous))
 
@@ -93,13 +103,19 @@ def _decisions(
 def _why_new(run: Run, previous: Callable[[Run], Run | None] | None) -> str:
     if run.digest is None:
         return "its image is not built yet"
+    if run.parent is not None:
+        return f"goes on from {run.parent.run}@{run.parent.step}"
     old = previous(run) if previous is not None else None
-    return "never started" if old is None or old.digest == run.digest else explain_change(old, run)
+    # A fork has other steps and another beginning: it is no earlier version of this run.
+    comparable = old is not None and old.digest != run.digest and old.parent is None
+    return explain_change(old, run) if old is not None and comparable else "never started"
 
 
 def _describe(past: PastRun) -> str:
     when = f" on {past.finished_at[:16].replace('T', ' ')}" if past.finished_at else ""
     because = f": {' '.join(past.reason.split())}" if past.reason else ""
+    if past.outcome is None and past.waits_for:
+        return past.answered or f"waits for approval: {', '.join(past.waits_for)}"
     if past.outcome is None:
         return "was interrupted"
     if _out_of_experiment_budget(past.outcome, past.reason):

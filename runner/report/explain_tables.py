@@ -1,4 +1,4 @@
-"""Every value of an experiment, its frameworks and its scenarios, and where each comes from."""
+"""Every value of an experiment, its frameworks, scenarios and workflows, and where each comes from."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def _files(inputs: Inputs) -> Iterator[tuple[str, Loaded[Any]]]:
     groups: tuple[tuple[str, Mapping[str, Loaded[Any]]], ...] = (
         ("framework", inputs.frameworks),
         ("scenario", inputs.scenarios),
+        ("workflow", inputs.workflows),
     )
     for kind, group in groups:
         for name, loaded in group.items():

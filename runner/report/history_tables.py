@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from runner.evidence.history.diff import Change, TextDiff
 from runner.evidence.history.oci import KeptStep
-from runner.evidence.records import RunRecord
+from runner.evidence.records import METRIC_NAMES, RunRecord
 from runner.evidence.walk import show_path
-from runner.report.format import count, duration, size
+from runner.plan.graph import dependencies, is_linear
+from runner.report.format import DASH, count, duration, size
+from runner.report.step_notes import step_notes
 from runner.report.tables import Cell, Column, Table, Tone, outcome_cell
 
-_STEPS = (
-    Column(title="#", right=True),
-    Column(title="step"),
-    Column(title="outcome"),
-    Column(title="time", right=True, rank=2),
-    Column(title="tokens in", right=True, rank=3),
-    Column(title="out", right=True, rank=3),
-    Column(title="added", right=True, rank=1),
-    Column(title="changed", right=True, rank=1),
-    Column(title="removed", right=True, rank=1),
-    Column(title="layer", right=True, rank=2),
-)
+_NAMED = 4
+"""Steps that are named before a step; of more, only the number is given."""
 _STAT = (Column(title="file"), Column(title="change"), Column(title="bytes", right=True, rank=2), Column(title="lines"))
 _SIGNS = {"added": ("A", Tone.GOOD), "removed": ("D", Tone.BAD), "changed": ("M", Tone.WARN)}
 
@@ -41,47 +33,86 @@ def step_values(
     done = {one.index: one for one in record.steps}
     numbers = {one.get("step"): one for one in per_step}
     layers = {one.number: one for one in kept}
+    after = dependencies(record.run.steps)
+    asked = {one.index: one for one in record.suspended}
     values = []
     for planned in record.run.steps:
-        step, layer = done.get(planned.index), layers.get(planned.index)
+        step, question = done.get(planned.index), asked.get(planned.index)
         own = numbers.get(planned.id, {})
         values.append(
             {
                 "index": planned.index,
                 "step": planned.id,
+                "kind": planned.kind,
+                "after": list(after[planned.id]),
                 "outcome": step.outcome if step else None,
                 "reason": step.reason if step else "",
+                "counts": step.counts if step else True,
+                "attempts": len(step.attempts) if step else None,
                 "seconds": own.get("wall_seconds"),
                 "tokens_in": own.get("tokens_in"),
                 "tokens_out": own.get("tokens_out"),
-                "added": layer.added if layer else None,
-                "changed": layer.changed if layer else None,
-                "removed": layer.removed if layer else None,
-                "layer_bytes": layer.layer.bytes if layer else None,
-                "layer_sha256": layer.layer.sha256 if layer else None,
-                "image": f"sha256:{layer.config}" if layer else None,
+                **_layer(layers.get(planned.index)),
+                "waits_for": question.model_dump(mode="json") if question else None,
+                "metrics": {name: own.get(name) for name in METRIC_NAMES},
+                "record": step.model_dump(mode="json") if step else None,
             }
         )
     return values
 
 
-def steps_table(values: Sequence[Mapping[str, Any]]) -> Table:
-    """Return the table of what `step_values` gives."""
-    rows = [
-        (
-            Cell(str(one["index"]), Tone.FAINT),
-            Cell(str(one["step"]), Tone.STRONG),
-            outcome_cell(one["outcome"], "not reached"),
-            Cell(duration(one["seconds"])),
-            Cell(count(one["tokens_in"])),
-            Cell(count(one["tokens_out"])),
-            *(Cell(count(one[name])) for name in ("added", "changed", "removed")),
-            Cell(size(one["layer_bytes"])),
-        )
-        for one in values
-    ]
-    reasons = tuple(f"{one['step']}: {one['reason']}" for one in values if one["reason"])
-    return Table(columns=_STEPS, rows=tuple(rows), notes=reasons)
+def _layer(kept: KeptStep | None) -> dict[str, Any]:
+    """Return what the history keeps of a step."""
+    if kept is None:
+        return dict.fromkeys(("added", "changed", "removed", "layer_bytes", "layer_sha256", "image"))
+    return {
+        "added": kept.added,
+        "changed": kept.changed,
+        "removed": kept.removed,
+        "layer_bytes": kept.layer.bytes,
+        "layer_sha256": kept.layer.sha256,
+        "image": f"sha256:{kept.config}",
+    }
+
+
+def steps_table(record: RunRecord, values: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the table of what `step_values` gives; kind, order and attempts only where they tell something."""
+    shown = {
+        "kind": any(one["kind"] != "prompt" for one in values),
+        "after": not is_linear(record.run.steps),
+        "attempts": any((one["attempts"] or 0) > 1 for one in values),
+    }
+    columns = tuple(column for column, _ in _COLUMNS if shown.get(column.title, True))
+    cells = [cell for column, cell in _COLUMNS if shown.get(column.title, True)]
+    rows = tuple(tuple(cell(one) for cell in cells) for one in values)
+    return Table(columns=columns, rows=rows, notes=tuple(step_notes(record)))
+
+
+def _after(names: Sequence[str]) -> str:
+    """Write what a step waits for, shortened where it is much."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return (", ".join(names[:_NAMED]) or DASH) + more
+
+
+def _outcome(one: Mapping[str, Any]) -> Cell:
+    return outcome_cell(one["outcome"], "waits for approval" if one["waits_for"] else "not reached")
+
+
+_COLUMNS: tuple[tuple[Column, Callable[[Mapping[str, Any]], Cell]], ...] = (
+    (Column(title="#", right=True), lambda one: Cell(str(one["index"]), Tone.FAINT)),
+    (Column(title="step"), lambda one: Cell(str(one["step"]), Tone.STRONG)),
+    (Column(title="kind", rank=3), lambda one: Cell(str(one["kind"]))),
+    (Column(title="after", rank=1), lambda one: Cell(_after(one["after"]))),
+    (Column(title="outcome"), _outcome),
+    (Column(title="attempts", right=True, rank=4), lambda one: Cell(count(one["attempts"]))),
+    (Column(title="time", right=True, rank=2), lambda one: Cell(duration(one["seconds"]))),
+    (Column(title="tokens in", right=True, rank=3), lambda one: Cell(count(one["tokens_in"]))),
+    (Column(title="out", right=True, rank=3), lambda one: Cell(count(one["tokens_out"]))),
+    (Column(title="added", right=True, rank=1), lambda one: Cell(count(one["added"]))),
+    (Column(title="changed", right=True, rank=1), lambda one: Cell(count(one["changed"]))),
+    (Column(title="removed", right=True, rank=1), lambda one: Cell(count(one["removed"]))),
+    (Column(title="layer", right=True, rank=2), lambda one: Cell(size(one["layer_bytes"]))),
+)
 
 
 def change_line(change: Change) -> tuple[Cell, ...]:

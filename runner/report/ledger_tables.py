@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from runner.ledger.rows import LedgerRow
 from runner.report.format import count, duration, plural, usd
 from runner.report.results import RunFacts, label_notes
 from runner.report.tables import Cell, Column, Table, Tone, outcome_cell
+from runner.report.waiting import asked_words, waiting_lines
 
 _COLUMNS = (
     Column(title="run"),
@@ -23,11 +25,13 @@ _COLUMNS = (
     Column(title="finished", rank=5),
     Column(title="reason", rank=1),
 )
+_EXPLAINED = 100
+"""Runs of a list whose questions are spelt out below it."""
 _MINUTES = 16
 """Characters of an ISO 8601 time up to its minutes."""
 
 
-_STATES = {"planned": "planned", "leased": "started", "done": "unfinished"}
+_STATES = {"planned": "planned", "leased": "started", "suspended": "waits for approval", "done": "unfinished"}
 """States of the ledger, as a person reads them; an outcome says more than `done`."""
 
 
@@ -36,7 +40,19 @@ def runs_table(rows: Sequence[LedgerRow]) -> Table:
     counted = Counter((row.outcome or _STATES[row.state]).replace("_", " ") for row in rows)
     notes = [f"{plural(len(rows), 'run')}: {', '.join(f'{number:,} {name}' for name, number in counted.items())}"]
     notes += label_notes(row.model_label for row in rows)
+    notes += [f"{row.directory}: {line}" for row in rows[:_EXPLAINED] for line in _decide(row)]
     return Table(columns=_COLUMNS, rows=tuple(_row(row) for row in rows), notes=tuple(notes))
+
+
+def _decide(row: LedgerRow) -> list[str]:
+    return waiting_lines(row.directory, row.waits_for) if row.waits_for else []
+
+
+def _why(row: LedgerRow) -> str:
+    """Write why a run ended as it did, or what it waits for, and what it was forked from."""
+    why = row.reason or asked_words(row.waits_for)
+    forked = f"forked from {row.forked_from}" if row.forked_from else ""
+    return " ".join("; ".join(part for part in (why, forked) if part).split())
 
 
 def _row(row: LedgerRow) -> tuple[Cell, ...]:
@@ -53,8 +69,13 @@ def _row(row: LedgerRow) -> tuple[Cell, ...]:
         Cell(usd(metrics.get("cost_usd"))),
         Cell(row.model_label),
         Cell((row.finished_at or "")[:_MINUTES].replace("T", " "), Tone.FAINT),
-        Cell(" ".join(row.reason.split())),
+        Cell(_why(row)),
     )
+
+
+def row_values(row: LedgerRow) -> dict[str, object]:
+    """Return a row as plain values, for `--json`."""
+    return {**asdict(row), "waits_for": [one.model_dump(mode="json") for one in row.waits_for]}
 
 
 def facts_of(row: LedgerRow, model_label: str) -> RunFacts:
@@ -68,4 +89,5 @@ def facts_of(row: LedgerRow, model_label: str) -> RunFacts:
         reason=row.reason,
         model_label=row.model_label or model_label,
         metrics=row.metrics,
+        waits_for=tuple(one.step for one in row.waits_for),
     )

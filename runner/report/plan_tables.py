@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from runner.plan.graph import dependencies, is_linear
 from runner.plan.models import Run
 from runner.plan.resume import Decision
 from runner.report.format import DASH, plural
 from runner.report.tables import Cell, Column, Table, Tone
 
 LISTED = 50
-"""A plan of more runs than this is summed up."""
+"""A plan of more runs than this is summed up, a longer table of steps cut."""
 
 _RUN_COLUMNS = (
     Column(title="run"),
@@ -31,6 +32,14 @@ _CELL_COLUMNS = (
     Column(title="done", right=True),
     Column(title="image", rank=1),
 )
+_STEP_COLUMNS = (
+    Column(title="#", right=True),
+    Column(title="step"),
+    Column(title="kind", rank=1),
+    Column(title="after"),
+)
+_NAMED = 6
+"""Steps that are named before a step; of more, only the number is given."""
 _ACTIONS = {"run": Cell("run", Tone.STRONG), "skip": Cell("skip", Tone.FAINT)}
 
 
@@ -51,9 +60,11 @@ def plan_table(decisions: Sequence[Decision], model_label: str) -> Table:
 
 
 def summary(decisions: Iterable[Decision]) -> str:
-    """Write how many runs are to do and how many are done."""
-    actions = [one.action for one in decisions]
-    return f"{plural(len(actions), 'run')}: {actions.count('run'):,} to do, {actions.count('skip'):,} done"
+    """Write how many runs are to do, how many are done, and how many wait for a person, if any."""
+    every = list(decisions)
+    to_do, waiting = sum(one.action == "run" for one in every), sum(one.waits for one in every)
+    done = f"{plural(len(every), 'run')}: {to_do:,} to do, {len(every) - to_do - waiting:,} done"
+    return f"{done}, {waiting:,} waiting for approval" if waiting else done
 
 
 def reasons(decisions: Iterable[Decision]) -> list[str]:
@@ -92,11 +103,36 @@ def _cell_rows(decisions: Iterable[Decision]) -> tuple[tuple[Cell, ...], ...]:
             Cell(f"{len(group):,}"),
             Cell(str(len(group[0].run.steps))),
             Cell(f"{sum(one.action == 'run' for one in group):,}"),
-            Cell(f"{sum(one.action == 'skip' for one in group):,}"),
+            Cell(f"{sum(one.action == 'skip' and not one.waits for one in group):,}"),
             _image(group[0].run),
         )
         for (framework, scenario), group in cells.items()
     )
+
+
+def graph_tables(runs: Iterable[Run]) -> Iterator[Table]:
+    """Yield, for each scenario that is more than a list, a table of its steps and what each of them comes after."""
+    seen: set[str] = set()
+    for run in runs:
+        if run.scenario in seen:
+            continue
+        seen.add(run.scenario)
+        if is_linear(run.steps):
+            continue
+        needed = dependencies(run.steps)
+        rows = tuple(
+            (Cell(str(step.index)), Cell(step.id, Tone.STRONG), Cell(step.kind), Cell(_after(needed[step.id])))
+            for step in run.steps[:LISTED]
+        )
+        beyond = len(run.steps) - LISTED
+        notes = (f"and {plural(beyond, 'more step')}; --json lists every one",) if beyond > 0 else ()
+        yield Table(title=f"steps of {run.scenario}", columns=_STEP_COLUMNS, rows=rows, notes=notes)
+
+
+def _after(names: Sequence[str]) -> str:
+    """Write what a step waits for, shortened where it is much."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return (", ".join(names[:_NAMED]) or DASH) + more
 
 
 def plan_values(decisions: Iterable[Decision]) -> list[dict[str, object]]:
@@ -109,10 +145,12 @@ def plan_values(decisions: Iterable[Decision]) -> list[dict[str, object]]:
             "repetition": one.run.repetition,
             "seed": one.run.seed,
             "steps": [step.id for step in one.run.steps],
+            "after": {name: list(after) for name, after in dependencies(one.run.steps).items()},
             "digest": one.run.digest,
             "image": one.run.image.model_dump(mode="json"),
             "action": one.action,
             "why": one.why,
+            "waits": one.waits,
         }
         for one in decisions
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from runner.gateway.labels import REPLAY, SCRIPTED
+from runner.report.exit_code import WAITING
 from runner.report.format import DASH, count, duration, size, usd
 from runner.report.tables import Cell, Column, Table, Tone
 
@@ -28,6 +29,8 @@ class RunFacts:
     reason: str
     model_label: str
     metrics: Metrics
+    waits_for: tuple[str, ...] = ()
+    """Approvals it waits for."""
 
 
 _COLUMNS = (
@@ -84,7 +87,7 @@ def label_notes(labels: Iterable[str]) -> list[str]:
 
 def _row(framework: str, scenario: str, runs: Sequence[RunFacts]) -> tuple[Cell, ...]:
     passed = sum(run.outcome == "passed" for run in runs)
-    other = otherwise(run.outcome for run in runs)
+    other = otherwise(WAITING if run.waits_for else run.outcome for run in runs)
     return (
         Cell(framework, Tone.STRONG),
         Cell(scenario),
@@ -151,6 +154,7 @@ def result_values(runs: Iterable[RunFacts]) -> list[dict[str, object]]:
             "repetition": run.repetition,
             "outcome": run.outcome,
             "reason": run.reason,
+            "waits_for": list(run.waits_for),
             "model": run.model_label,
             "metrics": dict(run.metrics),
         }

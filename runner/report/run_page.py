@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from runner.evidence.records import RunRecord
+from runner.plan.models import Run
 from runner.report.format import count, duration, size, usd
 from runner.report.run_tables import attempt_table, step_table
 from runner.report.tables import Cell, Table, Tone, outcome_cell
@@ -25,7 +26,7 @@ def run_page(record: RunRecord, metrics: Mapping[str, Any], directory: str) -> I
     run = record.run
     yield (
         Cell(f"{run.framework.name} on {run.scenario}, repetition {run.repetition}: ", Tone.STRONG),
-        outcome_cell(record.outcome, "not finished"),
+        outcome_cell(record.outcome, "waits for approval" if record.suspended else "not finished"),
     )
     if record.reason:
         yield (Cell(f"  {record.reason}"),)
@@ -55,6 +56,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     run = record.run
     facts = [
         ("run", run.id),
+        *_ancestry(run),
         ("model", record.model_label),
         ("image", f"{run.image.tag} {run.image.id or ''}".strip()),
         ("seed", str(run.seed)),
@@ -66,6 +68,14 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
         digest = "with its sha256 beside it"
         facts.append(("archive", f"{record.archive} {digest}"))
     return facts
+
+
+def _ancestry(run: Run) -> list[tuple[str, str]]:
+    """Return what a forked run goes on from."""
+    if run.parent is None:
+        return []
+    note = f": {run.parent.note}" if run.parent.note else ""
+    return [("forked from", f"{run.parent.run}@{run.parent.step}{note}")]
 
 
 def _totals(metrics: Mapping[str, Any]) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from runner.evidence.records import AttemptRecord, RunRecord, StepRecord
+from runner.plan.graph import dependencies, is_linear
+from runner.plan.models import PlannedStep
 from runner.report.format import DASH, count, duration, size, usd
 from runner.report.results import Metrics
+from runner.report.step_notes import step_notes, values_words
 from runner.report.tables import Cell, Column, Table, Tone, outcome_cell
 
 _STEP_COLUMNS = (
@@ -50,24 +53,33 @@ def step_table(record: RunRecord, per_step: Iterable[Mapping[str, object]]) -> T
     """
     known = {step.index: step for step in record.steps}
     numbers = {str(one.get("step")): _numbers(one) for one in per_step}
+    waiting = {one.index for one in record.suspended}
     rows = [
-        _step_row(planned.index, planned.id, known.get(planned.index), numbers.get(planned.id, {}))
+        _step_row(planned, known.get(planned.index), numbers.get(planned.id, {}), waits=planned.index in waiting)
         for planned in record.run.steps
     ]
-    reasons = [f"{step.id}: {step.reason}" for step in record.steps if step.reason]
-    return Table(columns=_STEP_COLUMNS, rows=tuple(rows), notes=tuple(reasons))
+    columns: tuple[Column, ...] = _STEP_COLUMNS
+    if not is_linear(record.run.steps):
+        after = dependencies(record.run.steps)
+        columns = (*columns[:2], Column(title="after", rank=2), *columns[2:])
+        rows = [
+            (*row[:2], Cell(", ".join(after[planned.id]) or DASH), *row[2:])
+            for planned, row in zip(record.run.steps, rows, strict=True)
+        ]
+    taken = [f"{step.id}: {words}" for step in record.steps if (words := values_words(step))]
+    return Table(columns=columns, rows=tuple(rows), notes=(*step_notes(record), *taken))
 
 
 def _numbers(values: Mapping[str, object]) -> Metrics:
     return {name: value for name, value in values.items() if isinstance(value, int | float)}
 
 
-def _step_row(index: int, name: str, step: StepRecord | None, metrics: Metrics) -> tuple[Cell, ...]:
+def _step_row(planned: PlannedStep, step: StepRecord | None, metrics: Metrics, *, waits: bool) -> tuple[Cell, ...]:
     seconds = metrics.get("wall_seconds")
     return (
-        Cell(str(index), Tone.FAINT),
-        Cell(name, Tone.STRONG),
-        outcome_cell(step.outcome if step else None, "not reached"),
+        Cell(str(planned.index), Tone.FAINT),
+        Cell(planned.id, Tone.STRONG),
+        outcome_cell(step.outcome if step else None, "waits for approval" if waits else "not reached"),
         Cell(duration(seconds)),
         Cell(count(len(step.attempts)) if step else DASH),
         Cell(count(metrics.get("api_calls"))),

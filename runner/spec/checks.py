@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from runner.spec.complaints import Complaint, choose_from
 from runner.spec.loaded import Loaded
 from runner.spec.located import Located
-from runner.spec.models import Experiment, Framework, Scenario
+from runner.spec.models import Experiment, Framework
 from runner.spec.project import Project
+from runner.spec.scenario import Scenario, Workflow
 
 _ARGUMENT_LIMIT = 128 * 1024 - 1
 """Bytes of one argument of a program: MAX_ARG_STRLEN of Linux, less the closing zero."""
@@ -60,16 +61,16 @@ def check_output(value: Experiment, located: Located, project: Project) -> Itera
 
 
 def check_arguments(
-    frameworks: Mapping[str, Loaded[Framework]], scenarios: Mapping[str, Loaded[Scenario]]
+    frameworks: Mapping[str, Loaded[Framework]], pages: Iterable[Loaded[Scenario] | Loaded[Workflow]]
 ) -> Iterator[Complaint]:
     """Yield a complaint for each prompt that is too long for a command line that carries it."""
     carrying = [one for one in frameworks.values() if any("{prompt}" in part for part in one.value.command)]
-    for scenario in scenarios.values() if carrying else ():
-        for number, step in enumerate(scenario.value.steps):
+    for page in pages if carrying else ():
+        for number, step in enumerate(page.value.steps):
             if len((step.prompt or "").encode()) > _ARGUMENT_LIMIT:
                 yield Complaint(
                     what=f"the prompt of `{step.id}` is longer than an argument of a program may be (128KiB)",
-                    where=scenario.located.where(("steps", number)),
+                    where=page.located.where(("steps", number)),
                     why=f"{carrying[0].located.where(('command',))} passes it as {{prompt}}",
                     hint="use {prompt_file} there, or a shorter prompt",
                 )

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from runner.spec.complaints import Complaint
 from runner.spec.loaded import Loaded
 from runner.spec.located import KeyPath, Located
-from runner.spec.models import Experiment, Framework, Scenario
+from runner.spec.models import Experiment, Framework
+from runner.spec.page import Page
 from runner.spec.project import Project
-from runner.spec.ways import enabled_steps, needs_model, selected_pairs, way_out
+from runner.spec.scenario import Scenario, Workflow
+from runner.spec.ways import Performed, needs_model, performed_steps, selected_pairs, way_out
 
 _HIGHEST_PORT = 65535
 _DISTRIBUTIONS = (".whl", ".tar.gz", ".zip")
@@ -19,6 +21,7 @@ def check_ways(
     experiment: Loaded[Experiment],
     frameworks: Mapping[str, Loaded[Framework]],
     scenarios: Mapping[str, Loaded[Scenario]],
+    workflows: Mapping[str, Loaded[Workflow]],
 ) -> Iterator[Complaint]:
     """Yield what is wrong between frameworks, the steps they are to perform, and the experiment's model."""
     pairs = selected_pairs(
@@ -26,19 +29,26 @@ def check_ways(
         {name: one.value for name, one in frameworks.items()},
         {name: one.value for name, one in scenarios.items()},
     )
+    plain = {name: one.value for name, one in workflows.items()}
     for framework, scenario in pairs:
-        recipe, written = frameworks[framework.name].located, scenarios[scenario.name].located
-        for number, step in enabled_steps(scenario):
-            says = _says(recipe, written, number)
-            if step.allow and (way := way_out(framework, step)) != "gateway":
-                yield _useless(written.where(("steps", number, "allow")), f"{says} says network: {way}")
-            if needs_model(framework, step) and experiment.value.model is None:
-                yield Complaint(
-                    what=f"the framework `{framework.name}` talks to a model, and the experiment names none",
-                    where=experiment.located.shown,
-                    why=f"{says} says network: gateway",
-                    hint="add `model: {provider: scripted}` to the experiment, or type --model openai/gpt-4o-mini",
-                )
+        recipe = frameworks[framework.name].located
+        for one in performed_steps(scenario, plain):
+            written = workflows[one.workflow].located if one.workflow else scenarios[scenario.name].located
+            says, way = _says(recipe, written, one), way_out(framework, one.step)
+            if one.step.allow and way != "gateway":
+                yield _useless(written.where(("steps", one.number, "allow")), says)
+            if needs_model(framework, one.step) and experiment.value.model is None:
+                yield _no_model(framework, one, experiment.located.shown, says)
+
+
+def _no_model(framework: Framework, one: Performed, where: str, why: str) -> Complaint:
+    asks = f"the step `{one.step.id}`" if one.step.kind != "prompt" else f"the framework `{framework.name}`"
+    return Complaint(
+        what=f"{asks} talks to a model, and the experiment names none",
+        where=where,
+        why=why,
+        hint="add `model: {provider: scripted}` to the experiment, or type --model openai/gpt-4o-mini",
+    )
 
 
 def check_allowed(allow: Sequence[str], located: Located, path: KeyPath) -> Iterator[Complaint]:
@@ -62,10 +72,10 @@ def check_recipe_ways(framework: Framework, located: Located) -> Iterator[Compla
         yield _useless(located.where(("allow",)), f"{at} says network: {framework.network}")
 
 
-def check_step_ways(scenario: Scenario, located: Located) -> Iterator[Complaint]:
+def check_step_ways(page: Page) -> Iterator[Complaint]:
     """Yield what is wrong with the steps' own ways out."""
-    for number, step in enumerate(scenario.steps):
-        yield from check_allowed(step.allow, located, ("steps", number, "allow"))
+    for number, step in enumerate(page.steps):
+        yield from check_allowed(step.allow, page.located, page.path(number, "allow"))
 
 
 def check_packages(value: Experiment, located: Located, project: Project) -> Iterator[Complaint]:
@@ -82,12 +92,17 @@ def check_packages(value: Experiment, located: Located, project: Project) -> Ite
         yield Complaint(what=what, where=where, hint="fill it with: pip download --dest FOLDER REQUIREMENT...")
 
 
-def _says(recipe: Located, written: Located, number: int) -> str:
-    """Return where a step's way out is written."""
-    own: KeyPath = ("steps", number, "network")
+def _says(recipe: Located, written: Located, one: Performed) -> str:
+    """Return a sentence on where a step's way out is written."""
+    own: KeyPath = ("steps", one.number, "network")
+    if one.step.kind == "model":
+        return f"{written.where(('steps', one.number, 'model'))} is a direct call of one"
     if written.holds(own):
-        return written.where(own)
-    return recipe.where(("network",)) if recipe.holds(("network",)) else f"the default of {recipe.shown}"
+        return f"{written.where(own)} says network: {one.step.network}"
+    if one.step.kind == "check":
+        return "a check has network: none unless it says otherwise"
+    at = recipe.where(("network",)) if recipe.holds(("network",)) else f"the default of {recipe.shown}"
+    return f"{at} says network: {recipe.at(('network',)) or 'none'}"
 
 
 def _useless(where: str, why: str) -> Complaint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -11,37 +11,52 @@ from typing import TypeVar
 from runner.errors import ConfigError
 from runner.spec.checks import check_arguments, check_experiment, check_output
 from runner.spec.complaints import Complaint, SpecError, choose_from, complaints_of, raise_if_any
-from runner.spec.egress_checks import check_packages, check_recipe_ways, check_step_ways, check_ways
+from runner.spec.egress_checks import check_packages, check_recipe_ways, check_ways
 from runner.spec.limits import unlikely_limits
 from runner.spec.loaded import Loaded, sources_of
-from runner.spec.located import Located
 from runner.spec.model import Model
-from runner.spec.models import Experiment, Framework, Scenario
+from runner.spec.models import Experiment, Framework
 from runner.spec.overrides import Overrides, apply_overrides
-from runner.spec.project import Project
-from runner.spec.prompts import check_steps, read_prompts
+from runner.spec.project import RECIPE, SUFFIXES, Project, yaml_files
 from runner.spec.recipes import check_recipe
+from runner.spec.scenario import Scenario, Workflow
 from runner.spec.selection import is_selected
+from runner.spec.texts import read_texts, text_sources
 from runner.spec.validate import validate
-from runner.spec.ways import is_connected
+from runner.spec.value_checks import check_answers
+from runner.spec.ways import images_of, is_connected, needs_answers
+from runner.spec.workflows import check_name, check_page, page_of, workflows_of
 from runner.spec.yaml import load_yaml
-
-_RECIPE = "framework.yaml"
-_SUFFIXES = (".yaml", ".yml")
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """A whole experiment: itself, its frameworks and scenarios by name, and its scripted answers."""
+    """A whole experiment: itself, its frameworks, scenarios and workflows by name, and its scripted answers."""
 
     experiment: Loaded[Experiment]
     frameworks: Mapping[str, Loaded[Framework]]
     scenarios: Mapping[str, Loaded[Scenario]]
     answers: Mapping[tuple[str, str], Path]
     """File of scripted answers by (framework, scenario); empty unless the model is scripted."""
+    workflows: Mapping[str, Loaded[Workflow]] = field(default_factory=dict)
+    """Every workflow that the scenarios use, at any depth."""
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """Recipes whose images are needed: the frameworks, then what single steps use instead."""
+        workflows = {name: one.value for name, one in self.workflows.items()}
+        used = {image for one in self.scenarios.values() for image in images_of(one.value, workflows)}
+        return (*self.frameworks, *sorted(used - self.frameworks.keys()))
+
+    def usable_with(self, images: Container[str]) -> bool:
+        """Tell whether some framework can carry out some scenario if only these recipes have images."""
+        workflows = {name: one.value for name, one in self.workflows.items()}
+        wanted = [images_of(one.value, workflows) for one in self.scenarios.values()]
+        some = any(name in images for name in self.frameworks)
+        return some and any(all(name in images for name in names) for names in wanted)
 
 
 def load_experiment(
@@ -83,13 +98,21 @@ def load_scenario(project: Project, name: str, *, named_at: str = "") -> Loaded[
     if name not in known:
         hint = choose_from(name, known, "there are none; write config/scenarios/<name>.yaml")
         raise SpecError([Complaint(what=f"unknown scenario `{name}`", where=named_at, hint=hint)])
-    file = next(path for path in _yaml_files(project.scenarios) if path.stem == name)
+    file = next(path for path in yaml_files(project.scenarios) if path.stem == name)
     located = load_yaml(file, root=project.root)
     scenario = validate(located, Scenario)
-    complaints = [*check_steps(scenario, located), *check_step_ways(scenario, located)]
-    complete, refused = read_prompts(scenario, located)
+    workflows, complaints = workflows_of(project, scenario.steps, located)
+    page = page_of(project, scenario.steps, located, workflows)
+    complaints += [*check_name(scenario.name, located), *check_page(page)]
+    complaints += check_answers(page, scenario.answers, ("answers",))
+    steps, refused = read_texts(scenario.steps, located)
     raise_if_any(complaints + refused)
-    return Loaded(value=complete, file=file, sources=_prompt_sources(project, scenario, located), located=located)
+    return Loaded(
+        value=scenario.model_copy(update={"steps": steps}),
+        file=file,
+        sources={**sources_of(scenario, located), **text_sources(scenario.steps, located, project.root)},
+        located=located,
+    )
 
 
 def load_framework(project: Project, name: str, *, named_at: str = "") -> Loaded[Framework]:
@@ -105,9 +128,9 @@ def load_framework(project: Project, name: str, *, named_at: str = "") -> Loaded
     """
     known = framework_names(project)
     if name not in known:
-        hint = choose_from(name, known, f"there are none; write images/<name>/{_RECIPE}")
+        hint = choose_from(name, known, f"there are none; write images/<name>/{RECIPE}")
         raise SpecError([Complaint(what=f"unknown framework `{name}`", where=named_at, hint=hint)])
-    file = project.images / name / _RECIPE
+    file = project.images / name / RECIPE
     located = load_yaml(file, root=project.root)
     framework = validate(located, Framework)
     raise_if_any([*check_recipe(framework, located, file.parent), *check_recipe_ways(framework, located)])
@@ -120,31 +143,52 @@ def load_all(project: Project, reference: str | None, overrides: Overrides, envi
     Raises:
         ConfigError: one error with the complaints of every file, so that all can be mended at once.
     """
-    experiment = load_experiment(project, reference, overrides, environment)
+    return load_parts(project, load_experiment(project, reference, overrides, environment))
+
+
+def load_parts(project: Project, experiment: Loaded[Experiment]) -> Inputs:
+    """Read everything that an experiment names.
+
+    Args:
+        project: where names are looked up.
+        experiment: the experiment.
+
+    Raises:
+        ConfigError: one error with the complaints of every file.
+    """
     complaints: list[Complaint] = []
     frameworks = _gather(experiment, "frameworks", load_framework, project, complaints)
     scenarios = _gather(experiment, "scenarios", load_scenario, project, complaints)
-    answers, missing = _find_answers(project, experiment, frameworks, scenarios)
-    complaints += [*check_ways(experiment, frameworks, scenarios), *missing, *check_arguments(frameworks, scenarios)]
+    workflows: dict[str, Loaded[Workflow]] = {}
+    for scenario in scenarios.values():
+        workflows |= workflows_of(project, scenario.value.steps, scenario.located)[0]
+    answers, missing = _find_answers(project, experiment, frameworks, scenarios, workflows)
+    complaints += [*check_ways(experiment, frameworks, scenarios, workflows), *missing]
+    complaints += check_arguments(frameworks, (*scenarios.values(), *workflows.values()))
     raise_if_any(complaints)
     return Inputs(
-        experiment=experiment, frameworks=frameworks, scenarios=scenarios, answers=answers, notes=experiment.notes
+        experiment=experiment,
+        frameworks=frameworks,
+        scenarios=scenarios,
+        answers=answers,
+        workflows=workflows,
+        notes=experiment.notes,
     )
 
 
 def experiment_names(project: Project) -> list[str]:
     """Return the names of the experiments under config/experiments/."""
-    return sorted(path.stem for path in _yaml_files(project.experiments))
+    return sorted(path.stem for path in yaml_files(project.experiments))
 
 
 def scenario_names(project: Project) -> list[str]:
     """Return the names of the scenarios under config/scenarios/."""
-    return sorted(path.stem for path in _yaml_files(project.scenarios))
+    return sorted(path.stem for path in yaml_files(project.scenarios))
 
 
 def framework_names(project: Project) -> list[str]:
     """Return the names of the folders under images/ that have a recipe."""
-    return sorted(path.parent.name for path in project.images.glob(f"*/{_RECIPE}"))
+    return sorted(path.parent.name for path in project.images.glob(f"*/{RECIPE}"))
 
 
 def answers_file(project: Project, model: Model, framework: str, scenario: str) -> Path:
@@ -168,13 +212,9 @@ def hash_packages(folder: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _yaml_files(folder: Path) -> list[Path]:
-    return [path for suffix in _SUFFIXES for path in sorted(folder.glob(f"*{suffix}"))]
-
-
 def _experiment_file(project: Project, reference: str) -> Path:
-    if "/" not in reference and not reference.endswith(_SUFFIXES):
-        found = [path for path in _yaml_files(project.experiments) if path.stem == reference]
+    if "/" not in reference and not reference.endswith(SUFFIXES):
+        found = [path for path in yaml_files(project.experiments) if path.stem == reference]
         if found:
             return found[0]
         hint = choose_from(reference, experiment_names(project), f"there are none; type: runner new {reference}")
@@ -184,16 +224,6 @@ def _experiment_file(project: Project, reference: str) -> Path:
         return path if path.is_file() else project.root / reference
     hint = choose_from(Path(reference).stem, experiment_names(project))
     raise SpecError([Complaint(what=f"there is no file `{reference}`", hint=f"by name, {hint}")])
-
-
-def _prompt_sources(project: Project, scenario: Scenario, located: Located) -> dict[str, str]:
-    sources = sources_of(scenario, located)
-    for step in scenario.steps:
-        if step.prompt_file is not None:
-            file = located.path.parent / step.prompt_file
-            sources[f"steps.{step.id}.prompt"] = str(file.relative_to(project.root))
-            sources[f"steps.{step.id}.prompt_file"] = f"read into steps.{step.id}.prompt"
-    return sources
 
 
 def _gather(
@@ -218,19 +248,22 @@ def _find_answers(
     experiment: Loaded[Experiment],
     frameworks: Mapping[str, Loaded[Framework]],
     scenarios: Mapping[str, Loaded[Scenario]],
+    workflows: Mapping[str, Loaded[Workflow]],
 ) -> tuple[dict[tuple[str, str], Path], list[Complaint]]:
     """Return the answers of each selected cell that talks to a scripted model, and a complaint for each without."""
     model, found, missing = experiment.value.model, {}, []
     if model is None or model.provider != "scripted":
         return {}, []
+    plain = {name: one.value for name, one in workflows.items()}
     for name, framework in frameworks.items():
         for scenario, loaded in scenarios.items():
-            connected = is_connected(framework.value, loaded.value)
+            connected = is_connected(framework.value, loaded.value, plain)
             if not connected or not is_selected(experiment.value, name, scenario):
                 continue
             file = answers_file(project, model, name, scenario)
-            found[name, scenario] = file
-            if not file.is_file():
+            if file.is_file():
+                found[name, scenario] = file
+            elif needs_answers(framework.value, loaded.value, plain):
                 shown = file.relative_to(project.root) if file.is_relative_to(project.root) else file
                 missing.append(
                     Complaint(

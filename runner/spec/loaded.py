@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from runner.spec.located import KeyPath, Located
 from runner.spec.models import LimitsPatch
+from runner.spec.scenario import Step
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -42,7 +43,7 @@ class Explained:
 
 
 def explain(loaded: Loaded[T]) -> tuple[Explained, ...]:
-    """Return every key of a loaded value, in the order of the reference; `plan --explain` shows these."""
+    """Return every key of a loaded value, in the order of the reference; of a step, what it says or has by default."""
     return tuple(
         Explained(key=key, value=json.dumps(value, ensure_ascii=False), source=loaded.sources[key])
         for key, value, _ in _leaves(loaded.value, (), ())
@@ -70,5 +71,8 @@ def _leaves(value: BaseModel, names: tuple[str, ...], path: KeyPath) -> Iterator
             for position, step in enumerate(inner):
                 yield from _leaves(step, (*names, name, step.id), (*path, name, position))
         elif inner is not None or not isinstance(value, LimitsPatch):
+            if isinstance(value, Step) and inner in (None, (), {}) and name not in value.model_fields_set:
+                # Most of what a step may say, most steps do not.
+                continue
             plain = value.model_dump(mode="json", include={name})[name]
             yield ".".join((*names, name)), plain, (*path, name)

@@ -13,7 +13,10 @@ from pydantic import BaseModel, Discriminator, Field, Tag
 from runner.spec.base import LARGEST, LONGEST, Name, Spec
 from runner.spec.egress import HostPattern, Network, Packages
 from runner.spec.model import Budgets, Model
+from runner.spec.patterns import FilePattern
 from runner.spec.units import Bytes, Number, Seconds, Whole
+
+HistoryMode = Literal["off", "diff", "full", "compressed"]
 
 
 class Limits(Spec):
@@ -86,33 +89,16 @@ class Experiment(Spec):
     jobs: Whole | None = Field(None, ge=1, le=4096, description="Parallel runs; by default from cores and memory.")
     output: str = Field("runs", description="Folder for run directories, relative to the project.")
     archive: Literal["zstd", "gzip", "off"] = Field("zstd", description="Format of each run's archive.")
-    history: Literal["off", "diff"] = Field(
-        "diff", description="Whether the workspace after each step is kept: `diff`, as what the step changed; or `off`."
+    history: HistoryMode = Field(
+        "diff",
+        description="How the workspace after each step is kept: `diff`, as what the step changed; `full`, also as a "
+        "folder per step to look into; `compressed`, also as an archive per step; or `off`.",
     )
-
-
-class Step(Spec):
-    """One step of a scenario: a prompt that the framework carries out on the workspace."""
-
-    id: Name = Field(description="Name of the step, unique in its scenario.")
-    title: str = Field("", description="What the step asks for, in a few words.")
-    prompt: str | None = Field(None, min_length=1, description="The prompt itself.")
-    prompt_file: str | None = Field(None, description="File with the prompt, relative to the scenario's file.")
-    enabled: bool = Field(True, description="Whether the step takes part.")
-    expect_changes: bool = Field(True, description="Whether a step that exits 0 and changes nothing has failed.")
-    limits: LimitsPatch = Field(default_factory=LimitsPatch, description="Limits of this step.")
-    network: Network | None = Field(None, description="Way out of this step; by default the framework's.")
-    allow: tuple[HostPattern, ...] = Field(
-        (), description="Hosts this step may reach besides the framework's; needs network `gateway`."
+    exclude_files: tuple[FilePattern, ...] = Field(
+        (),
+        description="Patterns of workspace paths that history and archive leave out, like `**/node_modules/**`; what "
+        "was left out is recorded.",
     )
-
-
-class Scenario(Spec):
-    """Steps that every framework carries out alike, in order, on one growing workspace."""
-
-    name: Name = Field(description="Name of the scenario; equals its file's name.")
-    title: str = Field("", description="What the scenario builds, in a sentence.")
-    steps: tuple[Step, ...] = Field(min_length=1, description="Steps in the order in which they are carried out.")
 
 
 class PypiSource(Spec):

@@ -7,6 +7,11 @@ from pathlib import Path
 
 from runner.errors import ConfigError
 
+SUFFIXES = (".yaml", ".yml")
+"""Endings of the files that a user writes."""
+RECIPE = "framework.yaml"
+"""File in images/<name>/ that makes it a framework."""
+
 
 @dataclass(frozen=True)
 class Project:
@@ -27,6 +32,10 @@ class Project:
         return self.config / "scenarios"
 
     @property
+    def workflows(self) -> Path:
+        return self.config / "workflows"
+
+    @property
     def schemas(self) -> Path:
         return self.config / "schema"
 
@@ -42,6 +51,11 @@ class Project:
     def output(self, folder: str) -> Path:
         """Return the folder that an experiment's `output` names."""
         return self.root / folder
+
+
+def yaml_files(folder: Path) -> list[Path]:
+    """Return the YAML files of a folder, sorted; none if there is no such folder."""
+    return [path for suffix in SUFFIXES for path in sorted(folder.glob(f"*{suffix}"))]
 
 
 def find_project(start: Path) -> Project:

@@ -39,7 +39,7 @@ def check_recipe(framework: Framework, located: Located, folder: Path) -> Iterat
         what = f"name: `{framework.name}` is not the name of its folder, `{folder.name}`"
         yield Complaint(what=what, where=located.where(("name",)), hint=f"write: name: {folder.name}")
     for number, argument in enumerate(framework.command):
-        yield from _check_argument(argument, located.where(("command", number)))
+        yield from check_argument(argument, located.where(("command", number)))
     for name, value in framework.environment.items():
         yield from _check_variable(name, value, located.where(("environment", name)))
     for number, path in enumerate(framework.writable):
@@ -57,7 +57,8 @@ def leaves_folder(folder: Path, relative: str) -> bool:
     return Path(relative).is_absolute() or not (folder / relative).resolve().is_relative_to(folder.resolve())
 
 
-def _check_argument(argument: str, where: str) -> Iterator[Complaint]:
+def check_argument(argument: str, where: str) -> Iterator[Complaint]:
+    """Yield what is wrong with an argument of a command: placeholders that do not exist, stray braces."""
     hint = f"{choose_from('', PLACEHOLDERS)}; write {{{{ and }}}} for braces"
     try:
         parts = list(string.Formatter().parse(argument))

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 
 from runner.spec.model import Model
@@ -21,12 +21,25 @@ from runner.spec.models import (
     LocalSource,
     NpmSource,
     PypiSource,
-    Scenario,
     SmokeTest,
-    Step,
 )
 from runner.spec.overrides import ENDPOINTS, VARIABLES
 from runner.spec.recipes import PLACEHOLDERS
+from runner.spec.scenario import (
+    Approval,
+    CannedAnswer,
+    ForEach,
+    Input,
+    ModelCall,
+    Output,
+    Program,
+    Retry,
+    Scenario,
+    Step,
+    Workflow,
+    WorkflowInput,
+    WorkflowOutput,
+)
 from runner.spec.units import show_bytes, show_seconds
 from runner.spec.validate import annotation_of, unit_of
 
@@ -36,7 +49,18 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("model", "in an experiment", Model),
     ("include, exclude", "each item, in an experiment", Cell),
     ("Scenario", "`config/scenarios/<name>.yaml`", Scenario),
-    ("steps", "each item, in a scenario", Step),
+    ("steps", "each item, in a scenario or a workflow", Step),
+    ("inputs", "each by its name, in a step", Input),
+    ("outputs", "each by its name, in a step", Output),
+    ("check", "in a step", Program),
+    ("model of a step", "in a step", ModelCall),
+    ("approval", "in a step", Approval),
+    ("for_each", "in a step", ForEach),
+    ("retry", "in a step", Retry),
+    ("answers", "each item, in a scenario or a step", CannedAnswer),
+    ("Workflow", "`config/workflows/<name>.yaml`", Workflow),
+    ("inputs of a workflow", "each by its name", WorkflowInput),
+    ("outputs of a workflow", "each by its name", WorkflowOutput),
     ("Framework", "`images/<name>/framework.yaml`", Framework),
     ("source: pypi", "in a framework", PypiSource),
     ("source: npm", "in a framework", NpmSource),
@@ -112,10 +136,13 @@ def _type(annotation: object) -> str:
         words: str = unit
     elif origin is Literal:
         words = " or ".join(f"`{choice}`" for choice in arguments)
+    elif annotation is JsonValue:
+        words = "any value"
     elif origin is dict:
-        words = "mapping of text to text"
+        words = "mapping of text to text" if arguments[1] is str else "mapping of names to mappings"
     elif origin is tuple:
-        words = f"list of {_type(arguments[0])}s"
+        inner = _type(arguments[0])
+        words = f"list of {inner}s" if inner.isalpha() else f"list of {inner}"
     elif origin is Annotated:
         words = _type(arguments[0])
     elif arguments:

@@ -10,10 +10,16 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
-from runner.spec.models import Experiment, Framework, Scenario
+from runner.spec.models import Experiment, Framework
+from runner.spec.scenario import Scenario, Workflow
 from runner.spec.validate import models_within
 
-DOCUMENTS: Mapping[str, type[BaseModel]] = {"experiment": Experiment, "scenario": Scenario, "framework": Framework}
+DOCUMENTS: Mapping[str, type[BaseModel]] = {
+    "experiment": Experiment,
+    "scenario": Scenario,
+    "workflow": Workflow,
+    "framework": Framework,
+}
 """Kinds of file that a user writes, and the model of each."""
 
 _BOUNDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}

@@ -62,8 +62,13 @@ def validate(located: Located, model: type[M]) -> M:
     try:
         return model.model_validate(located.value)
     except ValidationError as error:
-        complaints = [_complaint(located, model, detail) for detail in error.errors(include_url=False)]
-        raise SpecError(complaints) from None
+        details = [detail for detail in error.errors(include_url=False) if not _is_echo(located, model, detail)]
+        raise SpecError([_complaint(located, model, detail) for detail in details]) from None
+
+
+def _is_echo(located: Located, model: type[BaseModel], detail: ErrorDetails) -> bool:
+    """Tell whether a list is called too short only because its items, which have complaints of their own, are wrong."""
+    return detail["type"] == "too_short" and bool(located.at(_real_path(located, detail["loc"], model)))
 
 
 def _complaint(located: Located, model: type[BaseModel], detail: ErrorDetails) -> Complaint:

@@ -15,9 +15,11 @@ from runner.events import Event, RunFinished
 from runner.evidence.layout import RunLayout
 from runner.evidence.metrics import read_totals
 from runner.evidence.records import RunRecord
+from runner.evidence.tree import TreeScan
 from runner.evidence.verify import verify_archive
 from runner.execution.cancellation import Cancellation
 from runner.execution.context import Context
+from runner.execution.place import Place
 from runner.execution.run import RunDone, perform_run
 from runner.gateway.session import Gateway, SessionSpec, Totals
 from runner.names import LABEL_KIND, LABEL_RUN, OUT_DIR, SHIM_REPORT
@@ -108,6 +110,17 @@ class World:
     @property
     def layout(self) -> RunLayout:
         return self.context.layout(self.run)
+
+    def place(self, run: Run) -> Place:
+        """Return what a step works on that nothing runs beside, with an empty workspace."""
+        layout = self.context.layout(run)
+        return Place(
+            workspace=layout.workspace,
+            volume=self.context.object_name(run),
+            state=layout.state,
+            read_only=False,
+            before=TreeScan(entries={}, files=0, bytes=0),
+        )
 
     def perform(self, program: Program | None = None) -> RunDone:
         """Carry out the run; every step does what `program` says, by default what is asked."""

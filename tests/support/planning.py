@@ -8,7 +8,8 @@ from typing import Any
 from runner.plan.matrix import plan
 from runner.plan.models import ImageRef, Run
 from runner.spec.model import Model
-from runner.spec.models import Experiment, Framework, LimitsPatch, PypiSource, Scenario, SmokeTest, Step
+from runner.spec.models import Experiment, Framework, LimitsPatch, PypiSource, SmokeTest
+from runner.spec.scenario import Scenario, Step
 
 
 def make_framework(name: str = "alpha", **changes: Any) -> Framework:

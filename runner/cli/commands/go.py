@@ -31,6 +31,7 @@ def run(args: Namespace, console: Console) -> int:
     from runner.cli.commands.plan import show_plan
     from runner.cli.experiment import conclude, decide_runs, open_session, perform, prepare_images
     from runner.cli.planning import open_recordings, plan_runs, read_inputs
+    from runner.cli.unfinished_forks import unfinished_forks
     from runner.cli.workplace import open_workplace
     from runner.execution.replay import folders_by_digest
     from runner.plan.matrix import require_some
@@ -45,7 +46,10 @@ def run(args: Namespace, console: Console) -> int:
         open_session(args, console, workplace, inputs) as session,
     ):
         images = prepare_images(session)
-        runs = plan_runs(workplace, inputs, images.references, session.info.platform, recordings)
+        forks = unfinished_forks(session.work, images)
+        for sentence in forks.left:
+            console.say(sentence)
+        runs = [*plan_runs(workplace, inputs, images.references, session.work.info.platform, recordings), *forks.runs]
         todo = decide_runs(session, runs)
-        perform(session, images, todo, folders_by_digest(runs, recordings), planned=runs)
+        perform(session, images, todo, folders_by_digest(runs, recordings), planned=runs, origins=forks.origins)
         return conclude(session, runs, images)

@@ -75,11 +75,11 @@ class _Order:
 
 
 def _default_names(workplace: Workplace) -> tuple[str, ...]:
-    """Return the frameworks of the default experiment, as environment variables narrow it."""
-    from runner.spec.load import load_experiment
+    """Return the recipes that the default experiment needs, as environment variables narrow it."""
+    from runner.spec.load import load_all
     from runner.spec.overrides import Overrides
 
-    return load_experiment(workplace.project, None, Overrides(), workplace.environment).value.frameworks
+    return load_all(workplace.project, None, Overrides(), workplace.environment).recipes
 
 
 def _lock(order: _Order) -> int:

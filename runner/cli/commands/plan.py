@@ -42,7 +42,7 @@ def run(args: Namespace, console: Console) -> int:
 
 
 def explain(args: Namespace, console: Console, inputs: Inputs) -> int:
-    """Show every value of the experiment, its scenarios and its frameworks with its source."""
+    """Show every value of the experiment, its frameworks, scenarios and workflows with its source."""
     from runner.report.explain_tables import explain_tables, explain_values
 
     if args.json:
@@ -58,14 +58,14 @@ def show_plan(args: Namespace, console: Console, workplace: Workplace, inputs: I
     """Show each run and what would happen to it, as far as can be told without an engine."""
     from runner.cli.planning import dry_plan, open_recordings
     from runner.gateway.labels import model_label
-    from runner.report.plan_tables import plan_table, plan_values
+    from runner.report.plan_tables import graph_tables, plan_table, plan_values
 
     with open_recordings(workplace, args, inputs) as recordings:
         dry = dry_plan(workplace, inputs, fresh=args.fresh, recordings=recordings)
     decisions = dry.decisions
     model = inputs.experiment.value.model
     label = model_label(model) if model else ""
-    notes = (*inputs.notes, *(str(problem) for problem in dry.problems))
+    notes = (*inputs.notes, *dict.fromkeys(str(problem) for problem in dry.problems))
     if args.json:
         console.json(
             {
@@ -78,6 +78,9 @@ def show_plan(args: Namespace, console: Console, workplace: Workplace, inputs: I
         )
     else:
         console.table(plan_table(decisions, label))
+        for table in graph_tables(one.run for one in decisions):
+            console.result()
+            console.table(table)
     for note in notes:
         console.warn(note)
     return ExitCode.PASSED

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from dataclasses import asdict
 
 from runner.cli.console import Console
 from runner.cli.selection import names
@@ -13,6 +12,7 @@ from runner.errors import ExitCode
 EXAMPLES = """
 runner runs
 runner runs --framework ghspec --outcome failed,broken
+runner runs --waiting               what waits for approval, and how to decide
 runner runs --experiment default --json
 """
 
@@ -27,6 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="OUTCOME",
         help="only this outcome: passed, failed, timed_out, exceeded, broken, cancelled",
     )
+    parser.add_argument("--waiting", action="store_true", help="only runs that wait for approval")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     add_output_option(parser)
 
@@ -34,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace, console: Console) -> int:
     """List what the ledger knows; an output folder without a ledger has no runs."""
     from runner.ledger.store import ledger_path, open_ledger
-    from runner.report.ledger_tables import runs_table
+    from runner.report.ledger_tables import row_values, runs_table
 
     path = ledger_path(output_folder(args))
     outcomes = _outcomes(args.outcome)
@@ -46,9 +47,10 @@ def run(args: Namespace, console: Console) -> int:
                 frameworks=names(args.framework),
                 scenarios=names(args.scenario),
                 outcomes=outcomes,
+                states=("suspended",) if args.waiting else (),
             )
     if args.json:
-        console.json([asdict(row) for row in rows])
+        console.json([row_values(row) for row in rows])
     elif rows:
         console.table(runs_table(rows))
     else:

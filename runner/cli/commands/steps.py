@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from runner.cli.console import Console
 from runner.cli.workplace import add_output_option, output_folder
 from runner.errors import ExitCode
 
+if TYPE_CHECKING:
+    from runner.evidence.layout import RunLayout
+    from runner.evidence.records import RunRecord
+
 EXAMPLES = """
 runner steps crud-r1-0123456789
 runner steps crud-r1                as long as only one run begins so
-runner steps ghspec/crud-r1 --json
+runner steps ghspec/crud-r1 --json      with every step's record and metrics
 """
 
 
@@ -30,9 +36,17 @@ def run(args: Namespace, console: Console) -> int:
 
     place = find_run(output_folder(args), args.run)
     record, metrics = read_record(place), read_metrics(place.layout.metrics)
-    values = step_values(record, metrics.get("per_step") or (), read_steps(place.layout.history))
+    per_step = metrics.get("per_step") or _so_far(place.layout, record)
+    values = step_values(record, per_step, read_steps(place.layout.history))
     if args.json:
         console.json({"run": place.run_id, "steps": values})
     else:
-        console.table(steps_table(values))
+        console.table(steps_table(record, values))
     return ExitCode.PASSED
+
+
+def _so_far(layout: RunLayout, record: RunRecord) -> list[Mapping[str, object]]:
+    """Return the numbers of the steps that have ended in a run that has not."""
+    from runner.evidence.metrics import read_totals
+
+    return [{"step": step.id, **read_totals(layout.step(step.index).metrics)} for step in record.steps]

@@ -10,10 +10,14 @@ from runner.cli.workplace import add_output_option, output_folder
 from runner.errors import ExitCode
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from runner.cli.finding import Place
+    from runner.evidence.layout import RunLayout
+    from runner.evidence.proof import Found
 
 EXAMPLES = """
-runner verify crud-r1                             a run: its history and its archive
+runner verify crud-r1                             a run: records, values, calls, history, archive
 runner verify runs/ghspec/crud-r1-0123/run.tar.zst    an archive, wherever it is
 runner verify crud-r1 --json
 """
@@ -31,9 +35,10 @@ def run(args: Namespace, console: Console) -> int:
     from pathlib import Path
 
     from runner.cli.finding import find_run
+    from runner.evidence.proof import check_archive, check_run
 
     file = Path(args.what)
-    found = _check_archive(file) if file.is_file() else _check_run(find_run(output_folder(args), args.what).layout.root)
+    found = check_archive(file) if file.is_file() else _checked(find_run(output_folder(args), args.what), check_run)
     problems = {name: texts for name, texts in found.items() if texts}
     if args.json:
         console.json({"checked": list(found), "problems": problems})
@@ -45,24 +50,12 @@ def run(args: Namespace, console: Console) -> int:
     return ExitCode.STORAGE if problems else ExitCode.PASSED
 
 
-def _check_archive(file: Path) -> dict[str, list[str]]:
-    from runner.evidence.verify import verify_archive
-
-    return {file.name: [str(one) for one in verify_archive(file)]}
-
-
-def _check_run(root: Path) -> dict[str, list[str]]:
+def _checked(place: Place, check: Callable[[RunLayout], Found]) -> Found:
     from runner.errors import StorageError
-    from runner.evidence.history.check import check_history
-    from runner.evidence.layout import RunLayout
 
-    layout = RunLayout(root)
-    found = {layout.history.name: check_history(layout.history)} if layout.history.exists() else {}
-    for kind in ("zstd", "gzip"):
-        if layout.archive(kind).is_file():
-            found |= _check_archive(layout.archive(kind))
+    found = check(place.layout)
     if not found:
         raise StorageError(
-            f"{root.name} has nothing to check", where=str(root), why="it has neither a history nor an archive yet"
+            f"{place.run_id} has nothing to check", where=str(place.layout.root), why="it has not even a record yet"
         )
     return found

@@ -12,7 +12,7 @@ from runner.evidence.compress import DECOMPRESSION_ERRORS, decompressed
 from runner.evidence.history.blobs import Blobs
 from runner.evidence.history.index import Node
 from runner.evidence.history.members import Wanted, read_members
-from runner.evidence.history.oci import KeptStep, Layer, read_index, read_steps
+from runner.evidence.history.oci import KeptStep, Layer, read_base, read_index, read_steps
 from runner.evidence.walk import RawPath
 
 _CHUNK = 1024 * 1024
@@ -64,6 +64,7 @@ def _check_layer(history: Path, layer: Layer) -> Iterator[str]:
 def _check_step(history: Path, step: KeptStep) -> Iterator[str]:
     """Check the files that a step's own layer has; those of older layers are checked with their own steps."""
     try:
+        read_base(history, step)
         index = read_index(history, step)
         own: dict[RawPath, Node] = {path: node for path, node in index.nodes.items() if node.layer == step.number}
         read_members(history, step, own, _read_through)

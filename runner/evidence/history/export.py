@@ -42,13 +42,15 @@ def export_chunks(history: Path, steps: Sequence[KeptStep], name: str) -> Iterat
     blobs = Blobs(history)
     small: dict[str, bytes] = {}
     manifests, docker = [], []
-    sizes = {one.diff_id: _plain_size(blobs, one) for one in steps[-1].layers}
+    every = {one.diff_id: one for step in steps for one in step.layers}
+    sizes = {diff_id: _plain_size(blobs, one) for diff_id, one in every.items()}
     for step in steps:
         config = blobs.read(step.config)
         layers = [(one.diff_id, sizes[one.diff_id]) for one in step.layers]
         manifest = oci.manifest_json(config, layers, oci.PLAIN_LAYER, {})
         small |= {_blob(config): config, _blob(manifest): manifest}
-        manifests.append((manifest, {oci.REF_NAME: step.tag, "io.containerd.image.name": f"{name}:{step.tag}"}))
+        notes = {oci.REF_NAME: step.tag, "io.containerd.image.name": f"{name}:{step.tag}"}
+        manifests.append((hashlib.sha256(manifest).hexdigest(), len(manifest), notes))
         paths = [f"{_BLOBS}/{diff_id}" for diff_id, _ in layers]
         docker.append({"Config": _blob(config), "Layers": paths, "RepoTags": [f"{name}:{step.tag}"]})
     small |= {
@@ -56,7 +58,7 @@ def export_chunks(history: Path, steps: Sequence[KeptStep], name: str) -> Iterat
         "manifest.json": oci.dumps(docker),
         oci.MARKER: oci.marker_json(),
     }
-    yield from _tar(blobs, small, {one.diff_id: one for one in steps[-1].layers}, sizes)
+    yield from _tar(blobs, small, every, sizes)
 
 
 def export_file(history: Path, steps: Sequence[KeptStep], name: str, target: Path) -> None:

@@ -99,7 +99,7 @@ def _check(nodes: Mapping[RawPath, Node]) -> None:
             raise StorageError(f"an index of the history names {show_path(path)!r}, which no workspace can hold")
         if parent and (parent not in nodes or nodes[parent].kind != DIRECTORY):
             raise StorageError(f"an index of the history has {show_path(path)!r} in what is no folder")
-        if node.kind == FILE and (len(node.sha256) != _DIGEST or node.layer < 1 or node.size < 0):
+        if node.kind == FILE and (len(node.sha256) != _DIGEST or node.layer < 0 or node.size < 0):
             raise StorageError(f"an index of the history does not say where {show_path(path)!r} is kept")
         if node.kind == FILE and node.target and not _leads(nodes.get(node.target)):
             raise StorageError(f"an index of the history makes {show_path(path)!r} a hard link to what is no file")

@@ -44,22 +44,19 @@ class Tree(NamedTuple):
     """Of the step it is the state after."""
 
 
-def plan_layer(old: Mapping[RawPath, Node], new: Mapping[RawPath, Node]) -> list[Item]:
-    """Return the members that lead from one state of a workspace to the next, in order."""
+def delta(old: Mapping[RawPath, Node], new: Mapping[RawPath, Node]) -> tuple[set[RawPath], set[RawPath]]:
+    """Return the paths that lead from one state of a workspace to the next: those to write, and those that are gone.
+
+    Every folder on the way to a path is one to write. What is gone with a folder, or with a folder that became something
+    else, is not named.
+    """
     paths = {path for path, node in new.items() if (was := old.get(path)) is None or not same(was, node)}
-    markers = set()
-    gone = defaultdict(list)
+    gone = set()
     for path in old.keys() - new.keys():
         parent = path.rpartition(b"/")[0]
         if not parent or (parent in new and new[parent].kind == DIRECTORY):
-            gone[parent].append(path)
-    staying = {path.rpartition(b"/")[0] for path in old.keys() & new.keys()} if gone else set()
-    for folder, removed in gone.items():
-        if len(removed) >= _FEW and folder not in staying and folder:
-            markers.add(opaque(folder))
-        else:
-            markers.update(whiteout(path) for path in removed)
-        paths.add(folder)
+            gone.add(path)
+            paths.add(parent)
     for path in list(paths):
         parent = path
         while parent:
@@ -67,8 +64,66 @@ def plan_layer(old: Mapping[RawPath, Node], new: Mapping[RawPath, Node]) -> list
             if parent in paths:
                 break
             paths.add(parent)
-    items = [Item(in_layer(path), path) for path in {*paths, b""}]
+    return {*paths, b""}, gone
+
+
+def plan_layer(old: Mapping[RawPath, Node], new: Mapping[RawPath, Node], *, short: bool = True) -> list[Item]:
+    """Return the members that lead from one state of a workspace to the next, in order.
+
+    Args:
+        old: what is there.
+        new: what is to be there.
+        short: whether one marker may stand for all that is gone from a folder. Not in a layer that is put upon layers of
+            steps beside it: the marker would take away what those added to the folder.
+    """
+    paths, gone = delta(old, new)
+    folders = defaultdict(list)
+    for path in gone:
+        folders[path.rpartition(b"/")[0]].append(path)
+    staying = {path.rpartition(b"/")[0] for path in old.keys() & new.keys()} if gone else set()
+    markers = set()
+    for folder, removed in folders.items():
+        if short and len(removed) >= _FEW and folder not in staying and folder:
+            markers.add(opaque(folder))
+        else:
+            markers.update(whiteout(path) for path in removed)
+    items = [Item(in_layer(path), path) for path in paths]
     return sorted([*items, *(Item(name, None) for name in markers)])
+
+
+def stacked(
+    nodes: Mapping[RawPath, Node], old: Mapping[RawPath, Node], new: Mapping[RawPath, Node]
+) -> dict[RawPath, Node]:
+    """Return what is there when a step's layer is put upon other layers than those it was made upon.
+
+    Args:
+        nodes: what the other layers come to.
+        old: what the step found.
+        new: what it left.
+    """
+    paths, gone = delta(old, new)
+    covered = {*gone, *(path for path in paths if path and new[path].kind != DIRECTORY)}
+    found = {path: node for path, node in nodes.items() if path not in gone and not _below(path, covered)}
+    found |= {path: new[path] for path in paths if path}
+    return {path: _unlinked(node, found) for path, node in found.items()}
+
+
+def _below(path: RawPath, covered: set[RawPath]) -> bool:
+    """Tell whether a path lies in one that is gone or became something else than a folder."""
+    while path and covered:
+        path = path.rpartition(b"/")[0]
+        if path in covered:
+            return True
+    return False
+
+
+def _unlinked(node: Node, nodes: Mapping[RawPath, Node]) -> Node:
+    """Return a hard link whose first name is no longer that file as a file of its own, anything else as it is."""
+    if node.kind != FILE or not node.target:
+        return node
+    first = nodes.get(node.target)
+    alike = first is not None and first.kind == FILE and not first.target and first.sha256 == node.sha256
+    return node if alike else node._replace(target=b"")
 
 
 def write_layer(packer: Packer, tree: Tree, items: list[Item], nodes: dict[RawPath, Node]) -> None:

@@ -1,6 +1,8 @@
-"""A history as an OCI image layout: one image per step, its layers those of all steps up to it.
+"""A history as an OCI image layout: one image per step, its layers those of all steps that it came from, and its own.
 
-Format: OCI image specification 1.1, image layout, index, manifest and configuration.
+Format: OCI image specification 1.1, image layout, index, manifest and configuration. Of a step that came from every step
+before it in the layout, the annotations do not say so; of any other, `layers` has the numbers of the steps whose layers
+it has, and `base` the digest of the blob that lists what it found, empty for nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ INDEX, MARKER = "index.json", "oci-layout"
 REF_NAME = "org.opencontainers.image.ref.name"
 OWN = "org.codegen-runner."
 """Prefix of annotations that no standard names."""
+_LAYERS, _BASE = f"{OWN}layers", f"{OWN}base"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 ZSTD_LAYER, PLAIN_LAYER = "application/vnd.oci.image.layer.v1.tar+zstd", "application/vnd.oci.image.layer.v1.tar"
@@ -46,16 +49,21 @@ class KeptStep:
     """A step whose workspace is kept."""
 
     number: int
-    """1-based position of the step."""
+    """1-based position of the step; 0 for what the run was given to begin with."""
     id: str
     layers: tuple[Layer, ...]
-    """From the first step's to its own."""
+    """Those of the steps it came from, then its own."""
     numbers: tuple[int, ...]
     """Of the step each layer is of."""
+    base: str
+    """Digest of the blob that lists what the step found; empty if that was nothing."""
     index: str
     """Digest of the blob that lists the workspace."""
     config: str
     """Digest of the image's configuration, by which engines know the image."""
+    manifest: str
+    """Digest of the image's manifest."""
+    manifest_bytes: int
     added: int
     changed: int
     removed: int
@@ -102,11 +110,10 @@ def manifest_json(config: bytes, layers: Sequence[tuple[str, int]], media_type: 
     return dumps(content)
 
 
-def index_json(manifests: Sequence[tuple[bytes, Mapping[str, str]]]) -> bytes:
-    """Return a layout's index of manifests and the annotations of each."""
+def index_json(manifests: Sequence[tuple[str, int, Mapping[str, str]]]) -> bytes:
+    """Return a layout's index of manifests: digest, size and annotations of each."""
     entries = [
-        {**_descriptor(_MANIFEST, hashlib.sha256(one).hexdigest(), len(one)), "annotations": dict(notes)}
-        for one, notes in manifests
+        {**_descriptor(_MANIFEST, sha256, size), "annotations": dict(notes)} for sha256, size, notes in manifests
     ]
     return dumps({"manifests": entries, "mediaType": "application/vnd.oci.image.index.v1+json", "schemaVersion": 2})
 
@@ -116,19 +123,37 @@ def marker_json() -> bytes:
     return dumps({"imageLayoutVersion": "1.0.0"})
 
 
-def write_steps(blobs: Blobs, steps: Sequence[KeptStep]) -> None:
-    """Write the layout's index, with everything that it names and that is not there yet; the index comes last."""
+def write_step(blobs: Blobs, steps: Sequence[KeptStep], step: KeptStep) -> KeptStep:
+    """Write what a new step's image is, and return the step with the digests of that.
+
+    Args:
+        blobs: of the history.
+        steps: all steps whose layers it has.
+        step: the step.
+    """
+    config = config_json(step_tags([*steps, step], step), [one.diff_id for one in step.layers])
+    layers = [(one.sha256, one.bytes) for one in step.layers]
+    manifest = manifest_json(config, layers, ZSTD_LAYER, {f"{OWN}index": step.index})
+    return replace(step, config=blobs.add(config), manifest=blobs.add(manifest), manifest_bytes=len(manifest))
+
+
+def write_index(blobs: Blobs, steps: Sequence[KeptStep]) -> None:
+    """Write the layout's index, which comes after all that it names.
+
+    Args:
+        blobs: of the history.
+        steps: by number, each written.
+    """
     manifests = []
-    for step in steps:
-        config = config_json(step_tags(steps, step), [one.diff_id for one in step.layers])
-        manifest = manifest_json(
-            config, [(one.sha256, one.bytes) for one in step.layers], ZSTD_LAYER, {f"{OWN}index": step.index}
-        )
-        blobs.add(config)
-        blobs.add(manifest)
+    numbers = tuple(one.number for one in steps)
+    for position, step in enumerate(steps):
         counts = {f"{OWN}{name}": str(getattr(step, name)) for name in _COUNTS}
         notes = {REF_NAME: step.tag, f"{OWN}step": str(step.number), f"{OWN}id": step.id, **counts}
-        manifests.append((manifest, dict(sorted(notes.items()))))
+        if step.numbers != numbers[: position + 1]:
+            notes[_LAYERS] = " ".join(map(str, step.numbers))
+        if step.base != (steps[position - 1].index if position else ""):
+            notes[_BASE] = step.base
+        manifests.append((step.manifest, step.manifest_bytes, dict(sorted(notes.items()))))
     if not (blobs.history / MARKER).exists():
         write_bytes(blobs.history / MARKER, marker_json())
     write_bytes(blobs.history / INDEX, index_json(manifests))
@@ -157,7 +182,7 @@ def read_steps(history: Path) -> tuple[KeptStep, ...]:
         raise StorageError("the history's index is damaged", where=str(history / INDEX), why=str(error)) from None
     try:
         steps = tuple(_read_step(blobs, one) for one in content["manifests"])
-        return tuple(_numbered(steps, position) for position in range(len(steps)))
+        return tuple(_placed(steps, position, one["annotations"]) for position, one in enumerate(content["manifests"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         why = f"{type(error).__name__}: {error}"
         raise StorageError("the history's index is damaged", where=str(history / INDEX), why=why) from None
@@ -172,17 +197,30 @@ def read_index(history: Path, step: KeptStep) -> Index:
     return decode(Blobs(history).read(step.index))
 
 
+def read_base(history: Path, step: KeptStep) -> Index:
+    """Return what a step found in the workspace.
+
+    Raises:
+        StorageError: if what lists it is missing or damaged.
+    """
+    return decode(Blobs(history).read(step.base)) if step.base else Index()
+
+
 def dumps(content: object) -> bytes:
     """Return JSON in its one canonical form here: sorted keys, no blanks."""
     return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _numbered(steps: Sequence[KeptStep], position: int) -> KeptStep:
-    """Add the numbers of the steps whose layers a step has: those of the steps before it in the layout, and its own."""
-    step = steps[position]
-    if len(step.layers) != position + 1:
-        raise ValueError(f"{step.tag} has {len(step.layers)} layers, not {position + 1}")
-    return replace(step, numbers=tuple(one.number for one in steps[: position + 1]))
+def _placed(steps: Sequence[KeptStep], position: int, notes: Mapping[str, Any]) -> KeptStep:
+    """Add to a step where it came from."""
+    earlier, step = steps[:position], steps[position]
+    told = notes.get(_LAYERS)
+    numbers = (*(one.number for one in earlier), step.number) if told is None else tuple(map(int, told.split()))
+    if len(step.layers) != len(numbers) or numbers[-1] != step.number:
+        raise ValueError(f"{step.tag} has {len(step.layers)} layers, said to be those of {numbers}")
+    if missing := set(numbers) - {one.number for one in steps}:
+        raise ValueError(f"{step.tag} has layers of {sorted(missing)}, which are not there")
+    return replace(step, numbers=numbers, base=str(notes.get(_BASE, earlier[-1].index if earlier else "")))
 
 
 def _read_step(blobs: Blobs, entry: Mapping[str, Any]) -> KeptStep:
@@ -199,8 +237,11 @@ def _read_step(blobs: Blobs, entry: Mapping[str, Any]) -> KeptStep:
         id=str(notes[f"{OWN}id"]),
         layers=layers,
         numbers=(),
+        base="",
         index=str(manifest["annotations"][f"{OWN}index"]),
         config=config,
+        manifest=_digest(entry),
+        manifest_bytes=int(entry["size"]),
         **{name: int(notes[f"{OWN}{name}"]) for name in _COUNTS},
     )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import StorageError
@@ -17,7 +18,7 @@ from runner.evidence.history import seen as seen_files
 from runner.evidence.history.blobs import SEEN, Blobs
 from runner.evidence.history.index import Index, Node, encode, same
 from runner.evidence.history.layer import Item, Tree, plan_layer, write_layer
-from runner.evidence.history.oci import KeptStep, Layer, config_json, read_index, read_steps, step_tags, write_steps
+from runner.evidence.history.oci import KeptStep, Layer, read_index, read_steps, write_index, write_step
 from runner.evidence.history.seen import Seen
 from runner.evidence.manifest import Skipped
 from runner.evidence.pack import Packer
@@ -26,20 +27,43 @@ from runner.evidence.walk import DIRECTORY, FILE, LINK, Entry, RawPath, open_bel
 
 LARGEST_FILE = 8 * 1024**3
 """Bytes of the largest file that is kept: a sparse file may claim to be larger than any disk."""
+_CLOSED = "a folder that cannot be looked into"
 _SHOWN = 3
 """Paths that a note names before it only counts."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What the history knows of a workspace at one moment."""
+
+    index: Index = field(default_factory=Index)
+    numbers: tuple[int, ...] = ()
+    """Steps whose layers, one upon the other, come to that."""
+    blob: str = ""
+    """Digest of the blob that lists it; empty if there is none yet."""
+    seen: dict[RawPath, Seen] = field(default_factory=dict)
+    """What its files looked like when they were last read."""
+
+
 @dataclass(kw_only=True)
 class History:
-    """The history of one run, and what is known of its workspace since the last step."""
+    """The history of one run; several threads may keep steps at once."""
 
     blobs: Blobs
     steps: tuple[KeptStep, ...] = ()
-    index: Index = field(default_factory=Index)
-    """After the last step that is kept."""
-    seen: dict[RawPath, Seen] = field(default_factory=dict)
+    """By number."""
+    last: Known = field(default_factory=Known)
+    """The run's workspace as it was when it was last kept."""
     clock: Callable[[], int] = time.time_ns
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def index(self) -> Index:
+        return self.last.index
+
+    @property
+    def seen(self) -> dict[RawPath, Seen]:
+        return self.last.seen
 
 
 def open_history(folder: Path, siblings: Sequence[Path] = ()) -> History:
@@ -53,38 +77,66 @@ def open_history(folder: Path, siblings: Sequence[Path] = ()) -> History:
         StorageError: if there is one that is damaged.
     """
     steps = read_steps(folder)
-    if not steps:
-        return History(blobs=Blobs(folder, siblings))
-    return History(
-        blobs=Blobs(folder, siblings),
-        steps=steps,
-        index=read_index(folder, steps[-1]),
-        seen=seen_files.load(folder / SEEN, steps[-1].index),
-    )
+    last = known_after(folder, steps[-1]) if steps else Known()
+    return History(blobs=Blobs(folder, siblings), steps=steps, last=last)
 
 
-def take_snapshot(history: History, workspace: Path, scan: TreeScan, number: int, step: str) -> tuple[str, ...]:
-    """Keep a workspace as it is now; files that nothing has touched since the last step are not read.
+def known_after(folder: Path, step: KeptStep) -> Known:
+    """Return what a history on disk knows of the workspace after a step.
+
+    Raises:
+        StorageError: if that is damaged.
+    """
+    seen = seen_files.load(folder / SEEN, step.index)
+    return Known(index=read_index(folder, step), numbers=step.numbers, blob=step.index, seen=seen)
+
+
+def take_snapshot(
+    history: History, workspace: Path, scan: TreeScan, number: int, step: str, *, left_out: Sequence[Skipped] = ()
+) -> tuple[str, ...]:
+    """Keep the run's workspace as it is after a step, and go on from it; see `keep`."""
+    before = history.last
+    history.last, notes = keep(history, workspace, scan, (number, step), before, left_out=left_out)
+    if (history.last.blob, history.last.seen) != (before.blob, before.seen):
+        with contextlib.suppress(OSError):  # without it files are read once more, which harms nothing
+            seen_files.save(history.blobs.history / SEEN, history.last.blob, history.last.seen)
+    return notes
+
+
+def keep(
+    history: History,
+    workspace: Path,
+    scan: TreeScan,
+    name: tuple[int, str],
+    found: Known,
+    *,
+    left_out: Sequence[Skipped] = (),
+    alone: bool = True,
+) -> tuple[Known, tuple[str, ...]]:
+    """Keep a workspace as a step left it; files that nothing has touched since they were last read are not read.
 
     Args:
         history: the run's; it knows the step afterwards.
         workspace: the folder.
         scan: what is in it, as somebody looked who wanted to know anyway.
-        number: position of the step, higher than any that is kept.
-        step: its id.
+        name: number and id of the step; no step of this number is kept yet.
+        found: what the step found.
+        left_out: what is in the workspace and not in `scan`, and why.
+        alone: whether no other step's layer can come between the step's and those it was made upon.
 
     Returns:
-        A sentence for each sort of thing that is not kept.
+        What is known of the workspace now, and a sentence for each sort of thing that is not kept.
 
     Raises:
         StorageError: if it cannot be kept; the history is what it was then.
     """
     with opened(workspace) as root:
-        work = _Work(history=history, root=root, entries=scan.entries, number=number)
+        work = _Work(history=history, found=found, root=root, entries=scan.entries, number=name[0])
+        work.skipped += left_out
+        work.skipped += [Skipped(path=path, reason=_CLOSED) for path in scan.unreadable]
         try:
             nodes = work.nodes()
-            items = plan_layer(history.index.nodes, nodes)
-            layer = work.write(items, nodes)
+            layer = work.write(plan_layer(found.index.nodes, nodes, short=alone), nodes)
         except Changed as change:
             raise StorageError(
                 f"{show_path(change.path)} changed while the workspace was being kept",
@@ -92,23 +144,39 @@ def take_snapshot(history: History, workspace: Path, scan: TreeScan, number: int
             ) from None
         except OSError as error:
             raise storage_error("the workspace cannot be kept", error) from error
-    notes = _notes(work.skipped, history.index.skipped)
-    _keep(history, work, nodes, layer, step)
-    return notes
+    notes = _notes(work.skipped, found.index.skipped)
+    return _keep(work, nodes, layer, name[1]), notes
 
 
-def _keep(history: History, work: _Work, nodes: dict[RawPath, Node], layer: Layer, step: str) -> None:
-    """Write down which layers the step has and what was there, and go on from it."""
+def _keep(work: _Work, nodes: dict[RawPath, Node], layer: Layer, step: str) -> Known:
+    """Write down which layers the step has and what was there."""
+    history, found = work.history, work.found
     index = Index(nodes=nodes, skipped=tuple(sorted(work.skipped, key=lambda one: one.path)))
-    same_index = bool(history.steps) and index == history.index
-    digest = history.steps[-1].index if same_index else history.blobs.add(encode(index))
-    kept = _kept_step(history, index, layer, digest, (work.number, step))
-    write_steps(history.blobs, (*history.steps, kept))
-    history.steps, history.index = (*history.steps, kept), index
-    if not same_index or work.seen != history.seen:
-        with contextlib.suppress(OSError):  # without it files are read once more, which harms nothing
-            seen_files.save(history.blobs.history / SEEN, digest, work.seen)
-    history.seen = work.seen
+    base = found.blob or (history.blobs.add(encode(found.index)) if found.numbers else "")
+    blob = base if base and index == found.index else history.blobs.add(encode(index))
+    added, changed, removed = compare(found.index.nodes, index.nodes)
+    with history.lock:
+        layers = {one.number: one.layer for one in history.steps} | {work.number: layer}
+        numbers = (*found.numbers, work.number)
+        kept = KeptStep(
+            number=work.number,
+            id=step,
+            layers=tuple(layers[number] for number in numbers),
+            numbers=numbers,
+            base=base,
+            index=blob,
+            config="",
+            manifest="",
+            manifest_bytes=0,
+            added=len(added),
+            changed=len(changed),
+            removed=len(removed),
+        )
+        kept = write_step(history.blobs, history.steps, kept)
+        steps = tuple(sorted((*history.steps, kept), key=lambda one: one.number))
+        write_index(history.blobs, steps)
+        history.steps = steps
+    return Known(index=index, numbers=numbers, blob=blob, seen=work.seen)
 
 
 def compare(
@@ -134,6 +202,7 @@ class _Work:
     """One snapshot in the making."""
 
     history: History
+    found: Known
     root: int
     entries: Mapping[RawPath, Entry]
     number: int
@@ -170,7 +239,7 @@ class _Work:
             return Node(DIRECTORY, entry.mode)
         if entry.kind == LINK:
             return Node(LINK, entry.mode, target=entry.target)
-        known = seen_files.unchanged(self.history.seen.get(path), entry)
+        known = seen_files.unchanged(self.found.seen.get(path), entry)
         if reason := "" if known else self._reason(path, entry):
             self.skipped.append(Skipped(path=path, reason=reason))
             return None
@@ -190,11 +259,11 @@ class _Work:
         return ""
 
     def _file(self, path: RawPath, entry: Entry, leader: RawPath, *, known: bool) -> Node:
-        before = self.history.index.nodes.get(path)
+        before = self.found.index.nodes.get(path)
         if before is not None and before.kind != FILE:
             before = None
         if known and before is not None:
-            self.seen[path] = self.history.seen[path]
+            self.seen[path] = self.found.seen[path]
             return _relinked(before, entry, leader)
         self.seen[path] = seen_files.look(entry, self.history.clock())
         node = Node(FILE, entry.mode, entry.size, target=leader)
@@ -215,25 +284,6 @@ def _relinked(node: Node, entry: Entry, leader: RawPath) -> Node:
     if (node.mode, node.target) == (entry.mode, leader):
         return node
     return node._replace(mode=entry.mode, target=leader)
-
-
-def _kept_step(history: History, index: Index, layer: Layer, digest: str, name: tuple[int, str]) -> KeptStep:
-    added, changed, removed = compare(history.index.nodes, index.nodes)
-    number, step = name
-    before = history.steps[-1] if history.steps else None
-    kept = KeptStep(
-        number=number,
-        id=step,
-        layers=(*(before.layers if before else ()), layer),
-        numbers=(*(before.numbers if before else ()), number),
-        index=digest,
-        config="",
-        added=len(added),
-        changed=len(changed),
-        removed=len(removed),
-    )
-    config = config_json(step_tags((*history.steps, kept), kept), [one.diff_id for one in kept.layers])
-    return replace(kept, config=hashlib.sha256(config).hexdigest())
 
 
 def _notes(skipped: Sequence[Skipped], before: Sequence[Skipped]) -> tuple[str, ...]:

@@ -58,14 +58,17 @@ def make_provider(
 
 
 def _script(spec: SessionSpec) -> Script:
-    from runner.gateway.answers import load_answers, require_steps
+    from pathlib import Path
+
+    from runner.gateway.answers import answers_of, load_answers
     from runner.gateway.providers.scripted import Script
 
+    if spec.answers is None and not spec.needs_answers:
+        return Script(file=Path("answers", f"{spec.scenario}.yaml"), step=spec.step, answers=())
     if spec.answers is None:
         raise ConfigError(
             f"no scripted answers for {spec.framework} on {spec.scenario}",
             hint=f"write images/{spec.framework}/answers/{spec.scenario}.yaml, or choose a real model with --model",
         )
-    answers = load_answers(spec.answers)
-    require_steps(answers, spec.answers, [spec.step])
-    return Script(file=spec.answers, step=spec.step, answers=answers.steps[spec.step])
+    answers = answers_of(load_answers(spec.answers), spec.answers, spec.step, needed=spec.needs_answers)
+    return Script(file=spec.answers, step=spec.step, answers=answers)

@@ -8,11 +8,14 @@ import shutil
 import stat
 import subprocess
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from support.course import Course, steps_of
+from support.fake_world import World as FakeWorld
 from support.history_world import World, make_world
+from support.layers import like_layers
 
 from runner.engine.docker import connect
 from runner.engine.protocol import Engine
@@ -127,3 +130,41 @@ def test_file_is_an_image_layout(world: World, file: Path) -> None:
     for one in manifests:
         manifest = json.loads(blobs[one["digest"].removeprefix("sha256:")])
         assert {layer["digest"].removeprefix("sha256:") for layer in manifest["layers"]} <= set(blobs)
+
+
+def test_docker_load_agrees_on_branches(tmp_path: Path, engine: Engine) -> None:
+    """Steps beside each other, and the one that joins them, are images with just the layers that each came from."""
+    world = FakeWorld(output=tmp_path / "runs", sockets=tmp_path / "sockets")
+    course = Course(world, steps_of(world.run, ("a", ()), ("b", ("a",)), ("c", ("a",)), ("d", ("b", "c"))))
+    with course.places:
+        course.play("a", *(_writing(name) for name in ("docs/a", "docs/b", "goes/x", "tool", ".wh.a")))
+        course.play("c", _writing("docs/c"), lambda root: (root / "tool").chmod(0o4755))
+        course.play("b", lambda root: shutil.rmtree(root / "goes"), *(_removing(f"docs/{name}") for name in "ab"))
+        course.play("d", _writing("joined"), _removing(".wh.a"))
+    name = f"{_NAME}-branches"
+    steps = course.kept
+    target = tmp_path / "export.tar"
+    export_file(course.layout.history, [*steps.values()], name, target)
+    try:
+        _docker("load", "-i", str(target))
+        for step in steps.values():
+            image = engine.images.inspect(f"{name}:{step.tag}")
+            assert image is not None
+            assert image.id == f"sha256:{step.config}"
+            assert _exported(f"{name}:{step.tag}") == like_layers(course.pictures[step.id])
+    finally:
+        for step in steps.values():
+            if engine.images.inspect(f"{name}:{step.tag}") is not None:
+                engine.images.remove(f"{name}:{step.tag}")
+
+
+def _writing(name: str) -> Callable[[Path], object]:
+    def edit(root: Path) -> None:
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(name)
+
+    return edit
+
+
+def _removing(name: str) -> Callable[[Path], object]:
+    return lambda root: (root / name).unlink()

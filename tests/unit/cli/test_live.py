@@ -14,7 +14,17 @@ from runner.cli.console import Console
 from runner.cli.live import LiveView, notices, plain, watching
 from runner.cli.live_view import draw
 from runner.cli.progress import Progress, begin
-from runner.events import Event, ModelCalled, Notice, OutputLine, RunFinished, RunStarted, StepFinished, StepStarted
+from runner.events import (
+    Event,
+    ModelCalled,
+    Notice,
+    OutputLine,
+    RunFinished,
+    RunStarted,
+    RunSuspended,
+    StepFinished,
+    StepStarted,
+)
 from runner.report.format import DASH
 
 KINDS = [("mini-swe-agent", "crud"), ("ghspec", "crud"), ("ghspec", "hello")]
@@ -60,6 +70,25 @@ def test_the_display_at_120_columns() -> None:
     assert slot.startswith("  mini-swe-agent  crud-r1-0123456789  00:42  1/6 student  ")
     assert slot.endswith("1/6 student  1 call 12.3k in 678 out  writing app")
     assert "\x1b" not in slot
+
+
+def test_a_run_in_several_steps_names_them() -> None:
+    """With steps side by side, or done in another order, the line says how many have ended and which are under way."""
+    progress, run = folded(), "crud-r1-0123456789"
+    progress.tell(StepStarted(time=106, run=run, step="teacher", index=2))
+    assert "  0 of 6 steps, at student, teacher  " in texts(progress, 120, 40)[2]
+    progress.tell(StepFinished(time=107, run=run, step="student", index=1, outcome="passed", reason="", seconds=5))
+    assert "  2/6 teacher  " in texts(progress, 120, 40)[2]
+    progress.tell(StepStarted(time=108, run=run, step="routes", index=5))
+    progress.tell(StepFinished(time=109, run=run, step="teacher", index=2, outcome="passed", reason="", seconds=5))
+    assert "  2 of 6 steps, at routes  " in texts(progress, 120, 40)[2]
+
+
+def test_suspended_runs_are_counted_apart() -> None:
+    """The totals say how many runs wait for a person."""
+    progress = folded()
+    progress.tell(RunSuspended(time=120, run="crud-r1-0123456789", steps=("review",), seconds=20))
+    assert texts(progress, 120, 40)[1].startswith("1 running  1 left  1 waiting for approval  ")
 
 
 def test_calls_of_a_slot_grow_while_it_runs() -> None:
@@ -175,12 +204,17 @@ def test_events_from_many_threads(colorful: Console) -> None:
 
 
 def test_plain_lines(plain_console: Console, pipe: io.StringIO) -> None:
-    """Without a terminal there is one line when a run starts, a step ends and a run ends, and for each notice."""
+    """Without a terminal a line tells when a run starts, is suspended, goes on and ends, a step ends, and each notice."""
     tell = plain(plain_console, begin(KINDS, jobs=2, now=100))
     step = StepFinished(
         time=110, run="crud-r1-0123456789", step="student", index=1, outcome="passed", reason="", seconds=9
     )
-    for event in [*RECORDED, step, DONE]:
+    other = "crud-r1-abcdef0123"
+    waits = RunSuspended(time=120, run=other, steps=("review", "release"), seconds=19)
+    started = RECORDED[2]
+    assert isinstance(started, RunStarted)
+    again = replace(started, steps_done=4)
+    for event in [*RECORDED, step, DONE, waits, again]:
         tell(event)
     lines = [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in pipe.getvalue().splitlines()]
     assert lines == [
@@ -189,6 +223,8 @@ def test_plain_lines(plain_console: Console, pipe: io.StringIO) -> None:
         "started crud-r1-abcdef0123 of ghspec",
         "  crud-r1-0123456789 of mini-swe-agent, step 1 student: passed in 9.0 s",
         "finished crud-r1-0123456789 of mini-swe-agent: failed in 42 s: no file (1/3)",
+        "suspended crud-r1-abcdef0123 of ghspec: waits for approval of review, release",
+        "goes on with crud-r1-abcdef0123 of ghspec",
     ]
 
 

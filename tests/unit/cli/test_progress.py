@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from runner.cli.progress import Progress, begin
-from runner.events import ModelCalled, OutputLine, RunFinished, RunStarted, StepFinished, StepStarted
+from runner.events import ModelCalled, OutputLine, RunFinished, RunStarted, RunSuspended, StepFinished, StepStarted
 
 KINDS = [("mini", "crud"), ("ghspec", "crud"), ("mini", "crud"), ("ghspec", "crud")]
 
@@ -107,3 +109,39 @@ def test_a_run_that_was_stopped_says_nothing_about_the_others() -> None:
     for event in (started("a", 0), finished("a", 1, 1, "cancelled"), started("b", 1), finished("b", 2, 1, "broken")):
         progress.tell(event)
     assert progress.eta(2) == (None, False)
+
+
+def begun(step: str, index: int) -> StepStarted:
+    """Return the event of a step of run `a` that begins."""
+    return StepStarted(time=2, run="a", step=step, index=index)
+
+
+def ended(step: str, index: int) -> StepFinished:
+    """Return the event of a step of run `a` that has passed."""
+    return StepFinished(time=3, run="a", step=step, index=index, outcome="passed", reason="", seconds=1)
+
+
+def test_steps_side_by_side() -> None:
+    """A place knows all steps that are under way, in the order in which they began, and how many have ended."""
+    progress = begin(KINDS, jobs=2, now=0)
+    for event in (started("a", 1), begun("x", 1), begun("y", 2), begun("z", 3), ended("y", 2)):
+        progress.tell(event)
+    (slot,) = progress.active
+    assert (slot.under_way, slot.ended) == (("x", "z"), 1)
+
+
+def test_a_suspended_run_has_no_place_and_comes_back() -> None:
+    """It is neither running nor left nor done; when it goes on it knows what it has behind it, and is counted once."""
+    progress = begin(KINDS, jobs=2, now=0)
+    for event in (
+        started("a", 1),
+        begun("x", 1),
+        ended("x", 1),
+        RunSuspended(time=4, run="a", steps=("y",), seconds=3),
+    ):
+        progress.tell(event)
+    assert (progress.active, progress.suspended) == ([], {"a"})
+    assert (progress.done, progress.total, sum(progress.left.values())) == (0, 4, 3)
+    progress.tell(replace(started("a", 9), steps_done=2))
+    assert ([slot.ended for slot in progress.active], progress.suspended) == ([2], set())
+    assert (progress.total, sum(progress.left.values())) == (4, 3)

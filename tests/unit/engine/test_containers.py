@@ -36,6 +36,7 @@ def test_everything_is_explicit() -> None:
         "Labels": {"k": "v"},
         "Tty": False,
         "OpenStdin": False,
+        "StdinOnce": False,
         "AttachStdin": False,
         "AttachStdout": False,
         "AttachStderr": False,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,16 +15,19 @@ from runner.engine.protocol import Usage
 from runner.evidence.metrics import (
     MeasuredAttempt,
     MeasuredStep,
+    MetricsReport,
     read_metrics,
     read_totals,
     run_metrics,
     step_metrics,
     write_metrics,
 )
+from runner.evidence.metrics_table import write_table
 from runner.evidence.readings import UNITS
-from runner.evidence.records import METRIC_NAMES, AttemptRecord, Outcome
+from runner.evidence.records import METRIC_NAMES, AttemptRecord, Outcome, Phase, StepRecord
 from runner.evidence.tree import TreeScan
 from runner.evidence.untrusted import ShimReport
+from runner.gateway.calls import Call
 from runner.gateway.session import Totals
 from runner.spec.model import Model
 
@@ -60,6 +66,27 @@ def _step(
     tree: TreeScan | None = TREE,
 ) -> MeasuredStep:
     return MeasuredStep(step=name, index=index, outcome=outcome, attempts=tuple(attempts), tree=tree, model=model)
+
+
+def _run(steps: Sequence[MeasuredStep], tree: TreeScan | None, **records: dict[str, object]) -> MetricsReport:
+    """Return the metrics of a run from those of its steps; `records` has more for the record of a step."""
+    return run_metrics([(_record(one, records.get(one.step, {})), step_metrics(one)) for one in steps], tree)
+
+
+def _record(step: MeasuredStep, more: Mapping[str, object]) -> StepRecord:
+    base = StepRecord(
+        id=step.step,
+        index=step.index,
+        title="",
+        prompt_sha256="",
+        outcome=step.outcome,
+        reason="",
+        started_at=None,
+        finished_at=None,
+        changed_files=None,
+        attempts=tuple(one[0] for one in step.attempts),
+    )
+    return base.model_copy(update=more)
 
 
 def test_units_cover_the_names() -> None:
@@ -110,7 +137,7 @@ def test_run_adds_steps_and_leaves_out_the_skipped(attempt: AttemptRecord) -> No
         _step("b", 2, [(attempt, USAGE, None, TOTALS)], outcome="failed"),
         _step("c", 3, [], outcome="skipped"),
     ]
-    report = run_metrics(steps, dataclasses.replace(TREE, files=9))
+    report = _run(steps, dataclasses.replace(TREE, files=9))
     assert report.totals["wall_seconds"] == 4.0
     assert report.totals["peak_memory_bytes"] == 100
     assert report.totals["tokens_in"] == 60
@@ -127,7 +154,7 @@ def test_one_null_makes_the_total_null(attempt: AttemptRecord) -> None:
     """A sum over less than all is no total: it is null, and the reason names the part that is missing."""
     unknown = Usage(reasons={"io_read_bytes": "blkio counts nothing here"})
     steps = [_step("a", 1, [(attempt, USAGE, None, TOTALS)]), _step("b", 2, [(attempt, unknown, None, TOTALS)])]
-    report = run_metrics(steps, TREE)
+    report = _run(steps, TREE)
     assert report.totals["io_read_bytes"] is None
     assert report.about["io_read_bytes"].reason == "step b: attempt 1: blkio counts nothing here"
     assert report.about["io_read_bytes"].status == "unmeasured"
@@ -161,7 +188,7 @@ def test_sources_mix_visibly(attempt: AttemptRecord) -> None:
     """A total of exact and partial parts names both sources and is as weak as its weakest part."""
     shim = ShimReport(cpu_seconds=0.5)
     steps = [_step("a", 1, [(attempt, USAGE, None, TOTALS)]), _step("b", 2, [(attempt, Usage(), shim, TOTALS)])]
-    about = run_metrics(steps, TREE).about["cpu_seconds"]
+    about = _run(steps, TREE).about["cpu_seconds"]
     assert (about.source, about.exact, about.status) == ("cgroup+shim", False, "partial")
 
 
@@ -250,13 +277,17 @@ def test_workspace_that_cannot_be_read(attempt: AttemptRecord) -> None:
     """A workspace of which a part is unreadable is counted as partial; one that could not be looked at is null."""
     partial = dataclasses.replace(TREE, unreadable=(b"locked",))
     about = step_metrics(_step("a", 1, [], tree=partial)).about["artifact_files"]
+    unseen = step_metrics(_step("a", 1, [(attempt, USAGE, None, TOTALS)], tree=None)).about["artifact_files"]
+    assert unseen.reason == "its workspace was not looked at: it sees none, or it could not be read"
+    skipped = step_metrics(_step("a", 1, [], tree=None)).about["artifact_files"]
+    assert skipped.reason == "the step was not performed"
     assert (about.status, about.exact, about.reason) == ("partial", False, "1 folders could not be listed")
-    assert run_metrics([], None).totals["artifact_bytes"] is None
+    assert _run([], None).totals["artifact_bytes"] is None
 
 
 def test_run_without_a_performed_step() -> None:
     """A run that never got to a step has no usage, and says so."""
-    report = run_metrics([_step("a", 1, [], outcome="skipped")], TREE)
+    report = _run([_step("a", 1, [], outcome="skipped")], TREE)
     assert report.totals["wall_seconds"] is None
     assert report.about["wall_seconds"].reason == "no step was performed"
     assert report.totals["attempts"] == 0
@@ -264,7 +295,7 @@ def test_run_without_a_performed_step() -> None:
 
 def test_format_on_disk(tmp_path: Path, attempt: AttemptRecord) -> None:
     """The file is flat names, per_step with the same names, and about for each; it can be read back."""
-    report = run_metrics([_step("a", 1, [(attempt, USAGE, None, TOTALS)])], TREE)
+    report = _run([_step("a", 1, [(attempt, USAGE, None, TOTALS)])], TREE)
     write_metrics(tmp_path / "metrics.json", report)
     content = json.loads((tmp_path / "metrics.json").read_text())
     assert set(content) == {*METRIC_NAMES, "per_step", "about"}
@@ -277,7 +308,7 @@ def test_format_on_disk(tmp_path: Path, attempt: AttemptRecord) -> None:
 
 def test_file_of_an_earlier_version_can_be_read(tmp_path: Path, attempt: AttemptRecord) -> None:
     """Metrics that came later are unmeasured in a file from before, with that as the reason; the others are there."""
-    report = run_metrics([_step("a", 1, [(attempt, USAGE, None, TOTALS)])], TREE)
+    report = _run([_step("a", 1, [(attempt, USAGE, None, TOTALS)])], TREE)
     content = json.loads(json.dumps(report.content()))
     for name in ("tokens_reasoning", "call_seconds", "waiting_seconds"):
         del content[name], content["about"][name]
@@ -305,3 +336,112 @@ def test_unusable_file_tells_nothing(tmp_path: Path, text: str | None) -> None:
         (tmp_path / "metrics.json").write_text(text)
     assert read_totals(tmp_path / "metrics.json") == dict.fromkeys(METRIC_NAMES)
     assert read_metrics(tmp_path / "metrics.json") is None
+
+
+def _at(attempt: AttemptRecord, started: str, seconds: float) -> AttemptRecord:
+    return attempt.model_copy(update={"started_at": f"2026-01-01T{started}Z", "seconds": seconds})
+
+
+def test_steps_beside_each_other_add_work_and_not_time(attempt: AttemptRecord) -> None:
+    """CPU and tokens of steps beside each other add up; their wall time is that in which any was under way."""
+    steps = [
+        _step("a", 1, [(_at(attempt, "00:00:00", 10.0), USAGE, None, TOTALS)]),
+        _step("b", 2, [(_at(attempt, "00:00:04", 10.0), USAGE, None, TOTALS)]),
+        _step("c", 3, [(_at(attempt, "00:00:05", 1.0), USAGE, None, TOTALS)]),
+        _step("d", 4, [(_at(attempt, "00:00:20", 2.5), USAGE, None, TOTALS)]),
+    ]
+    report = _run(steps, TREE, b={"depends_on": ()}, d={"depends_on": ("a", "b", "c")})
+    assert report.totals["wall_seconds"] == 16.5
+    assert (report.totals["cpu_seconds"], report.totals["tokens_in"]) == (4.0, 120)
+    assert report.about["wall_seconds"].exact
+    assert _run(steps, TREE).totals["wall_seconds"] == 23.5, "steps of a list are never beside each other"
+
+
+def test_time_of_steps_whose_beginning_is_unknown(attempt: AttemptRecord) -> None:
+    """Where it is not known when an attempt began, the sum stands in, and is called too long, maybe."""
+    unknown = attempt.model_copy(update={"started_at": None})
+    steps = [
+        _step("a", 1, [(_at(attempt, "00:00:00", 10.0), USAGE, None, TOTALS)]),
+        _step("b", 2, [(unknown, USAGE, None, TOTALS)]),
+    ]
+    report = _run(steps, TREE, b={"depends_on": ()})
+    assert (report.totals["wall_seconds"], report.about["wall_seconds"].status) == (12.0, "partial")
+
+
+def test_a_step_without_a_container_leaves_the_totals_whole(attempt: AttemptRecord) -> None:
+    """A model call uses no container: its cpu is null with the reason, and the run's is that of the others."""
+    bare = attempt.model_copy(update={"container": ""})
+    nothing = Usage(reasons=dict.fromkeys(("cpu_seconds", "peak_memory_bytes"), "it had no container"))
+    steps = [_step("ask", 1, [(bare, nothing, None, TOTALS)]), _step("b", 2, [(attempt, USAGE, None, TOTALS)])]
+    report = _run(steps, TREE, ask={"kind": "model"})
+    assert report.per_step[0]["cpu_seconds"] is None
+    assert (report.totals["cpu_seconds"], report.totals["tokens_in"]) == (1.0, 60)
+    assert step_metrics(steps[0]).about["wall_seconds"].source == "runner"
+    alone = _run(steps[:1], TREE, ask={"kind": "model"})
+    assert alone.about["cpu_seconds"].reason == "no step had a container"
+
+
+def test_metrics_of_a_run_come_from_files(tmp_path: Path, attempt: AttemptRecord) -> None:
+    """What is read from the steps' files gives the same totals as what was measured."""
+    steps = [_step("a", 1, [(attempt, USAGE, None, TOTALS)]), _step("b", 2, [], outcome="skipped")]
+    read = []
+    for one in steps:
+        write_metrics(tmp_path / one.step, step_metrics(one))
+        report = read_metrics(tmp_path / one.step)
+        assert report is not None
+        read.append((_record(one, {}), report))
+    assert run_metrics(read, TREE) == _run(steps, TREE)
+
+
+def _call(time: str, step: str = "a", attempt: int = 2) -> Call:
+    values: dict[str, Any] = dict.fromkeys(Call.model_fields)
+    values |= {"time": f"2026-01-01T{time}Z", "step": step, "attempt": attempt, "usage_source": "provider"}
+    values |= {"tokens_in": 100, "tokens_out": 10, "tokens_cached": 0, "tokens_reasoning": 0, "cost_usd": 0.25}
+    values |= {"latency_seconds": 3.0, "waited_seconds": 1.0, "client_gone": False, "exceeded": "", "cost_source": "p"}
+    return Call.model_construct(None, **values)
+
+
+def test_phases_have_the_calls_of_their_time(attempt: AttemptRecord) -> None:
+    """A phase that says when it began gets the calls that arrived in it, of its attempt; others get none, with a reason."""
+    begin = 1767225600.0
+    phases = (
+        Phase(name="plan", seconds=10.0, exit_code=0, started_at=begin),
+        Phase(name="build", seconds=5.0, exit_code=0, started_at=begin + 10),
+        Phase(name="mute", seconds=None, exit_code=0),
+    )
+    calls = [_call("00:00:00.000"), _call("00:00:09.999"), _call("00:00:10.000"), _call("00:00:01", attempt=1)]
+    calls.append(_call("00:00:01", step="b"))
+    again = attempt.model_copy(update={"attempt": 2})
+    step = _step("a", 1, [(attempt, USAGE, None, TOTALS), (again, USAGE, None, TOTALS)])
+    report = step_metrics(dataclasses.replace(step, phases=phases, calls=calls))
+    assert [(one["phase"], one["wall_seconds"], one["api_calls"], one["tokens_in"]) for one in report.per_phase] == [
+        ("plan", 10.0, 2, 200),
+        ("build", 5.0, 1, 100),
+        ("mute", None, None, None),
+    ]
+    about = report.per_phase[2]["about"]
+    assert isinstance(about, dict)
+    assert about["tokens_in"]["reason"] == "the framework does not say when it began and how long it took"
+    assert [(one["attempt"], one["cpu_seconds"]) for one in report.per_attempt] == [(1, 1.0), (2, 1.0)]
+
+
+def test_the_table_has_every_metric_once(tmp_path: Path, attempt: AttemptRecord) -> None:
+    """`metrics.csv` has a row per metric of the run, each step, attempt and phase; what is unknown is empty."""
+    phase = Phase(name="plan, or so", seconds=1.5, exit_code=0)
+    steps = [
+        dataclasses.replace(_step("a", 1, [(attempt, USAGE, None, TOTALS)]), phases=(phase,)),
+        _step("b", 2, [], outcome="skipped"),
+    ]
+    parts = [(_record(one, {}), step_metrics(one)) for one in steps]
+    write_table(tmp_path / "metrics.csv", run_metrics(parts, TREE), parts)
+    with (tmp_path / "metrics.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    keys = [(one["level"], one["step"], one["attempt"], one["phase"], one["metric"]) for one in rows]
+    assert len(set(keys)) == len(keys)
+    assert [sum(key[0] == level for key in keys) for level in ("run", "step", "attempt", "phase")] == [18, 36, 13, 9]
+    by_key = dict(zip(keys, rows, strict=True))
+    assert by_key["run", "", "", "", "cpu_seconds"]["value"] == "1.0"
+    assert by_key["phase", "a", "1", "plan, or so", "wall_seconds"]["value"] == "1.5"
+    missing = by_key["step", "b", "", "", "cpu_seconds"]
+    assert (missing["value"], missing["status"], missing["index"]) == ("", "unmeasured", "2")
+    assert missing["reason"] == "the step was not performed"

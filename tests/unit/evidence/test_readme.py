@@ -7,9 +7,9 @@ import re
 import pytest
 
 from runner.engine.protocol import Usage
-from runner.evidence.metrics import MeasuredStep, MetricsReport, run_metrics
+from runner.evidence.metrics import MeasuredStep, MetricsReport, run_metrics, step_metrics
 from runner.evidence.readme import not_hermetic, render_readme
-from runner.evidence.records import AttemptRecord, RunRecord
+from runner.evidence.records import AnswerUse, AttemptRecord, DecisionRecord, RunRecord, Suspension, ValueRecord
 from runner.evidence.tree import TreeScan
 from runner.gateway.session import Totals
 from runner.spec.model import Model
@@ -41,7 +41,7 @@ def metrics(record: RunRecord, attempt: AttemptRecord) -> MetricsReport:
         )
         for one in record.steps
     ]
-    return run_metrics(steps, tree)
+    return run_metrics([(one, step_metrics(step)) for one, step in zip(record.steps, steps, strict=True)], tree)
 
 
 def test_tells_what_happened(record: RunRecord, metrics: MetricsReport) -> None:
@@ -119,3 +119,67 @@ def test_unfinished_run(record: RunRecord, metrics: MetricsReport) -> None:
     text = render_readme(bare, metrics)
     assert "**not finished**" in text
     assert "sha256" not in text.split("## Where things are")[1]
+
+
+def test_a_graph_has_its_order_values_and_decisions(record: RunRecord, metrics: MetricsReport) -> None:
+    """The page of a graph says what comes after what, what was taken and given, asked and decided, and what parted."""
+    planned = tuple(one.model_copy(update={"depends_on": ()}) for one in record.run.steps)
+    value = ValueRecord(name="plan", type="text", path="outputs/plan", bytes=4, sha256="0" * 64)
+    taken = value.model_copy(update={"path": "in/inputs/plan"})
+    decision = DecisionRecord(
+        decision="reject",
+        by="person",
+        message="too <slow>",
+        question="Go on?",
+        asked_at="2026-01-01T00:00:00Z",
+        decided_at="2026-01-01T01:00:00Z",
+    )
+    first, second = record.steps
+    steps = (
+        first.model_copy(update={"outputs": (value,), "answers": (AnswerUse(question="Which?", answer_sha256=None),)}),
+        second.model_copy(
+            update={
+                "counts": False,
+                "inputs": (taken,),
+                "conflicts": ("a/b",),
+                "depends_on": (first.id,),
+            }
+        ),
+    )
+    run = record.run.model_copy(
+        update={"steps": (planned[0], planned[1].model_copy(update={"depends_on": (first.id,)}))}
+    )
+    linear = render_readme(record, metrics)
+    assert "| step | outcome |" in linear
+    beside = record.model_copy(update={"steps": steps, "run": record.run.model_copy(update={"steps": planned})})
+    assert "| step | kind | after | outcome |" in render_readme(beside, metrics)
+    whole = record.model_copy(update={"steps": steps, "run": run})
+    asked = steps[1].model_copy(update={"kind": "approval", "decision": decision, "reason": "rejected: too <slow>"})
+    decided = render_readme(whole.model_copy(update={"steps": (steps[0], asked)}), metrics)
+    text = render_readme(whole, metrics)
+    assert "- course: exit code 1; the run goes on without it" in text
+    assert "- student: gives [plan](steps/step_001/outputs/plan)" in text
+    assert "- course: takes [plan](steps/step_002/in/inputs/plan)" in text
+    assert "- student: asked: Which? (no answer fitted)" in text
+    assert "- course: rejected at 2026-01-01T01:00:00Z: too \\<slow\\> (asked: Go on?)" in decided
+    assert decided.count("slow") == 1
+    assert "- course: conflicts in a/b; both sides are in [conflicts](steps/step_002/conflicts/)" in text
+
+
+def test_a_waiting_run_says_what_to_type(record: RunRecord, metrics: MetricsReport) -> None:
+    """The page of a suspended run has the question, what counts when nobody answers, and the commands."""
+    asked = Suspension(
+        step="release",
+        index=3,
+        message="Go on?",
+        asked_at="2026-01-01T00:00:00Z",
+        until="2026-01-01T01:00:00Z",
+        default="approve",
+    )
+    update = {"outcome": None, "reason": "", "archive": None, "suspended": (asked,)}
+    text = render_readme(record.model_copy(update=update), metrics)
+    assert "**waits for approval**" in text
+    assert (
+        "- release waits for approval since 2026-01-01T00:00:00Z: Go on?; after 2026-01-01T01:00:00Z it counts" in text
+    )
+    assert "$ runner approve crud-r1-0123456789@release\n$ runner reject crud-r1-0123456789@release" in text

@@ -11,8 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.evidence.records import Phase
-from runner.evidence.untrusted import ShimReport, StepResult, problems, read_result, read_shim_report
-from runner.names import RESULT_FILE, SHIM_REPORT
+from runner.evidence.untrusted import (
+    ShimReport,
+    StepResult,
+    problems,
+    read_inside,
+    read_questions,
+    read_result,
+    read_shim_report,
+)
+from runner.names import ANSWERS_LOG, RESULT_FILE, SHIM_REPORT
 
 
 def test_reads_a_report(tmp_path: Path) -> None:
@@ -142,3 +150,55 @@ def test_any_json_is_survived(tmp_path_factory: pytest.TempPathFactory, content:
     assert report is not None
     assert all(value is None or value >= 0 for value in report.model_dump().values() if not isinstance(value, str))
     assert read_result(out) is not None
+
+
+@given(st.lists(st.binary(max_size=30) | st.builds(lambda one: json.dumps(one).encode(), JSON)))
+def test_any_questions_are_survived(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]) -> None:
+    """Whatever stands in the file of questions, the result is a list of texts and at most one sentence."""
+    folder = tmp_path_factory.mktemp("questions")
+    (folder / ANSWERS_LOG).write_bytes(b"\n".join(lines))
+    asked, problem = read_questions(folder)
+    assert len(asked) <= len(b"\n".join(lines).splitlines())
+    assert all(isinstance(one.question, str) and isinstance(one.answer_sha256, str) for one in asked)
+    assert "\n" not in problem
+
+
+def test_too_many_questions_are_counted(tmp_path: Path) -> None:
+    """A thousand questions are kept; those after them are counted in a sentence."""
+    (tmp_path / ANSWERS_LOG).write_text('{"question": "x"}\n' * 1003)
+    asked, problem = read_questions(tmp_path)
+    assert (len(asked), problem) == (1000, f"{ANSWERS_LOG} has 3 lines that cannot be used")
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("../outside", "leaves its folder"),
+        ("sub/../../outside", "leaves its folder"),
+        ("away/outside", "Not a directory"),
+        ("link", "symbolic links"),
+        ("sub", "Is a directory"),
+        ("", "Is a directory"),
+        ("none", "No such file"),
+        ("large", "more than 5 bytes"),
+        ("pipe", "not a regular file"),
+    ],
+)
+def test_nothing_outside_is_read(tmp_path: Path, path: str, problem: str) -> None:
+    """A path that leaves its folder, by dots or by links, that is no file, or that is too large is refused."""
+    root = tmp_path / "root"
+    (root / "sub").mkdir(parents=True)
+    (tmp_path / "outside").write_text("x")
+    (root / "away").symlink_to(tmp_path)
+    (root / "link").symlink_to(tmp_path / "outside")
+    (root / "large").write_text("123456")
+    os.mkfifo(root / "pipe")
+    with pytest.raises(OSError, match=problem):
+        read_inside(root, path, 5)
+
+
+def test_a_file_inside_is_read(tmp_path: Path) -> None:
+    """A file below the folder is read whole, however its path is written."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c").write_bytes(b"\xff")
+    assert read_inside(tmp_path, "./a//b/c", 1) == b"\xff"

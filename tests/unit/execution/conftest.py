@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_world import World
+from support.step_bench import Bench, make_bench
 
 from runner.engine.owner import Owner, current
 
@@ -15,6 +16,12 @@ from runner.engine.owner import Owner, current
 def world(tmp_path: Path) -> World:
     """Return a fake engine and gateway, and a folder of runs, in which steps do what they are asked."""
     return World(output=tmp_path / "runs", sockets=tmp_path / "sockets")
+
+
+@pytest.fixture
+def bench(world: World) -> Bench:
+    """Return a run whose first step can be performed alone."""
+    return make_bench(world)
 
 
 @pytest.fixture

@@ -29,14 +29,16 @@ def _session(world: World, **changes: Any) -> Session:
 def test_only_an_open_step_is_on_a_network(world: World, network: str, attached: str) -> None:
     """A step with a gateway has loopback only; one that is open is on the engine's own network."""
     run = _with_network(world.run, network)
-    spec = container_spec(world.context, run, run.steps[0], attempt=1, session=None, deadline=60)
+    spec = container_spec(world.context, run, run.steps[0], world.place(run), attempt=1, session=None, deadline=60)
     assert spec.network == attached
 
 
 def test_open_step_with_a_session_has_both(world: World) -> None:
     """An open step of a run with a model reaches it through the gateway all the same, so that it is metered."""
     run = _with_network(world.run, "open", model=Model(name="m"))
-    spec = container_spec(world.context, run, run.steps[0], attempt=1, session=_session(world), deadline=60)
+    spec = container_spec(
+        world.context, run, run.steps[0], world.place(run), attempt=1, session=_session(world), deadline=60
+    )
     assert spec.network == "bridge"
     assert "--gateway" in spec.argv
     assert spec.env["RUNNER_MODEL"] == "m"
@@ -46,7 +48,7 @@ def test_session_without_a_model_sets_none_of_its_variables(world: World) -> Non
     """Where no model is named, a framework finds the proxy and the packages, and nothing that looks like a model."""
     run = _with_network(world.run, "gateway", model=None)
     session = _session(world, proxy=True, packages=True)
-    spec = container_spec(world.context, run, run.steps[0], attempt=1, session=session, deadline=60)
+    spec = container_spec(world.context, run, run.steps[0], world.place(run), attempt=1, session=session, deadline=60)
     assert MODEL_VARIABLES & spec.env.keys() == set()
     assert spec.env["HTTPS_PROXY"] == "http://run:run-t@127.0.0.1:4000"
     assert spec.env["PIP_INDEX_URL"] == "http://run:run-t@127.0.0.1:4000/packages/simple/"

@@ -18,11 +18,13 @@ from runner.evidence.layout import RunLayout
 from runner.evidence.records import RunRecord
 from runner.evidence.superseded import SUPERSEDED
 from runner.evidence.verify import verify_archive
+from runner.execution.approvals import Answer, answer
 from runner.execution.executors.local import LocalPool
 from runner.execution.experiment import carry_out
 from runner.execution.run import RunDone
 from runner.ledger.store import Ledger, ledger_path, open_ledger
-from runner.plan.models import Run
+from runner.names import LABEL_RUN
+from runner.plan.models import PlannedApproval, Run
 from runner.testing import Box
 
 
@@ -135,7 +137,8 @@ def test_an_unfinished_record_is_finalised_and_set_aside(world: World) -> None:
     layout = world.layout
     cut = {"outcome": None, "reason": "", "finished_at": None, "steps": done.record.steps[:1], "archive": None}
     write_json(layout.metadata, done.record.model_copy(update=cut))
-    for file in (layout.archive("zstd"), layout.archive_digest("zstd"), layout.tar_digest, layout.metrics):
+    archived = (layout.archive("zstd"), layout.archive_digest("zstd"), layout.tar_digest)
+    for file in (*archived, layout.metrics, layout.step(2).metadata):
         file.unlink()
     (layout.workspace / "half-done").write_text("x")
     with _ledger(world) as ledger:
@@ -227,3 +230,75 @@ def test_cgroups_that_stay_are_told_not_raised(world: World) -> None:
         (done,) = _carry_out(world, ledger)
     assert done.record.outcome == "passed"
     assert "cgroups could not be removed" in [getattr(event, "text", "") for event in world.events]
+
+
+def _asking(world: World, timeout: float | None = None) -> Run:
+    """Return a run that asks a person between its two steps."""
+    first, last = world.run.steps
+    asks = first.model_copy(
+        update={
+            "id": "ask",
+            "index": 2,
+            "kind": "approval",
+            "approval": PlannedApproval(message="Go on?", timeout=timeout, default="approve"),
+        }
+    )
+    return world.run.model_copy(update={"steps": (first, asks, last.model_copy(update={"index": 3}))})
+
+
+def _answer(world: World, run: Run) -> None:
+    given = Answer(step="ask", decision="approve", decided_at="2030-01-01T00:00:00.000Z")
+    assert answer(world.context.layout(run), 2, given) is None
+
+
+def test_a_suspended_run_is_given_back_and_taken_up_later(world: World) -> None:
+    """Without an answer it is not touched again; after one the next invocation finishes it, without repeating a step."""
+    run = _asking(world)
+    with _ledger(world) as ledger:
+        (suspended,) = _carry_out(world, ledger, [run])
+        assert (suspended.record.outcome, [one.step for one in suspended.record.suspended]) == (None, ["ask"])
+        assert [row.state for row in ledger.rows()] == ["suspended"]
+        before = len(world.engine.calls)
+        assert _carry_out(world, ledger, [run]) == []
+        assert set(world.engine.calls[before:]) <= {"info", "release"}
+        _answer(world, run)
+        (done,) = _carry_out(world, ledger, [run])
+        assert [(row.state, row.outcome) for row in ledger.rows()] == [("done", "passed")]
+    assert (done.record.outcome, world.engine.calls.count("create")) == ("passed", 2)
+    assert world.containers_left == []
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_an_answer_that_comes_meanwhile_is_enough(world: World, fresh: bool) -> None:  # noqa: FBT001  a parameter
+    """The invocation that suspended the run takes it up again once the others have ended, fresh or not."""
+    asking, other = _asking(world), world.runs(2)[1]
+
+    def work(box: Box) -> int:
+        if box.spec.labels[LABEL_RUN] == other.id and not world.context.layout(asking).decision(2).exists():
+            _answer(world, asking)
+        return good_step(box)
+
+    world.engine.register(work)
+    with _ledger(world) as ledger:
+        outcomes = [
+            (done.record.run.id, done.record.outcome)
+            for done in _carry_out(world, ledger, [asking, other], fresh=fresh)
+        ]
+    assert outcomes == [(asking.id, None), (other.id, "passed"), (asking.id, "passed")]
+
+
+def test_a_question_whose_time_is_up_answers_itself(world: World) -> None:
+    """The default is taken at once where the time is over when the others have ended, and the record says so."""
+    with _ledger(world) as ledger:
+        outcomes = [done.record.outcome for done in _carry_out(world, ledger, [_asking(world, timeout=0.001)])]
+    assert outcomes[-1] == "passed"
+
+
+def test_fresh_asks_again(world: World) -> None:
+    """With `fresh` a suspended run is set aside and begun anew, once."""
+    run = _asking(world)
+    with _ledger(world) as ledger:
+        _carry_out(world, ledger, [run])
+        (again,) = _carry_out(world, ledger, [run], fresh=True)
+    assert (again.record.outcome, world.engine.calls.count("create")) == (None, 2)
+    assert _kept(world).root.exists()

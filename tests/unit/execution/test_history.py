@@ -64,3 +64,25 @@ def test_off_keeps_nothing(world: World) -> None:
     run = world.run.model_copy(update={"history": "off"})
     assert perform_run(world.context, run).record.outcome == "passed"
     assert not world.layout.history.exists()
+
+
+def test_what_is_excluded_is_noted(world: World) -> None:
+    """What patterns leave out is neither in the history nor in the archive, and the record and the README say so."""
+
+    def make(box: Box) -> int:
+        path = box.path("vendor/x.js", write=True)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+        return good_step(box)
+
+    world.engine.register(make)
+    run = world.run.model_copy(update={"exclude_files": ("vendor/",)})
+    done = perform_run(world.context, run)
+    assert (done.record.outcome, (world.layout.workspace / "vendor" / "x.js").is_file()) == ("passed", True)
+    told = "vendor: excluded by vendor/: 1 file, 1 bytes"
+    assert f"step begin: not in the history: {told}" in done.record.notes
+    assert f"not in the archive: {told}; see its manifest" in done.record.notes
+    assert told in world.layout.readme.read_text()
+    steps = read_steps(world.layout.history)
+    assert [(one.added, one.changed) for one in steps] == [(1, 0), (0, 1)]
+    assert [*archived_contents(world.layout.archive("zstd"), "generated_artifacts").entries] == [b"app.txt"]

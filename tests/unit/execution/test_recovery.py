@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from support.fake_world import World, tell
 from runner.engine.owner import Owner
 from runner.errors import EngineError
 from runner.evidence.atomic import write_json
-from runner.evidence.records import RunRecord
+from runner.evidence.records import RunRecord, Suspension
 from runner.evidence.verify import verify_archive
+from runner.execution.conditions import Ready
 from runner.execution.container import container_spec, prepare_attempt, prepare_run
 from runner.execution.host import describe_host
 from runner.execution.recovery import finish_interrupted, settle, sweep_dead
@@ -36,8 +38,9 @@ def _crash(world: World, owner: Owner) -> str:
     write_json(layout.metadata, record)
     labels = {**owner.labels(), LABEL_KIND: "workspace", LABEL_RUN: run.id, LABEL_RUN_DIR: str(layout.root)}
     world.engine.volumes.create(context.object_name(run), device=str(layout.workspace), labels=labels)
-    prepare_attempt(layout.step(1), run, run.steps[0], 1)
-    spec = container_spec(context, run, run.steps[0], attempt=1, session=None, deadline=60)
+    prepare_attempt(layout.step(1), run, Ready(step=run.steps[0], inputs=(), item=None), 1)
+    place = replace(world.place(run), volume=context.object_name(run))
+    spec = container_spec(context, run, run.steps[0], place, attempt=1, session=None, deadline=60)
     world.engine.containers.start(world.engine.containers.create(spec))
     return spec.name
 
@@ -177,3 +180,62 @@ def test_settling_nothing_does_nothing(world: World) -> None:
     """A run that never started has nothing to settle."""
     assert settle(world.layout, world.output, fresh=True) is None
     assert not world.output.exists()
+
+
+def _ask(world: World) -> Suspension:
+    """Leave a run that waits for approval after its first step, the changes of a step beside it not merged yet."""
+    done = world.perform().record
+    asked = Suspension(
+        step="extend", index=2, message="?", asked_at="2026-01-01T00:00:00Z", until=None, default="reject"
+    )
+    update = {"outcome": None, "reason": "", "finished_at": None, "suspended": (asked,), "steps": done.steps[:1]}
+    write_json(world.layout.metadata, done.model_copy(update=update))
+    (world.layout.views / "s02").mkdir(parents=True)
+    return asked
+
+
+def test_a_suspended_run_survives_a_dead_runner(world: World, dead: Owner) -> None:
+    """A runner that died with the lease of a suspended run in its hand has interrupted nothing: it still waits."""
+    asked = _ask(world)
+    before = world.layout.metadata.read_bytes()
+    with open_ledger(ledger_path(world.output)) as ledger:
+        ledger.register([world.run], world.output)
+        ledger.lease(world.run, dead)
+        assert finish_interrupted(world.output, ledger, world.owner) == []
+        assert [(row.state, row.waits_for) for row in ledger.rows()] == [("suspended", (asked,))]
+    assert world.layout.metadata.read_bytes() == before
+    assert (world.layout.views / "s02").is_dir()
+
+
+def test_a_suspended_run_that_is_begun_anew_is_kept_aside(world: World) -> None:
+    """What was done of it stays on record as cancelled, without the workspaces that were only on their way."""
+    _ask(world)
+    assert settle(world.layout, world.output, fresh=True) is None
+    (kept,) = (world.output / ".superseded" / "alpha").iterdir()
+    record = RunRecord.model_validate_json((kept / "metadata.json").read_bytes())
+    assert (record.outcome, record.suspended) == ("cancelled", ())
+    assert record.reason == "it waited for approval and was begun anew"
+    assert not (kept / "views").exists()
+
+
+def test_steps_of_an_interrupted_run_keep_what_was_measured(world: World) -> None:
+    """Totals of a run that was cut off are those of its steps' files; steps that its record lags behind count too."""
+    record = world.perform().record
+    interrupted = {"outcome": None, "reason": "", "finished_at": None, "steps": record.steps[:1]}
+    write_json(world.layout.metadata, record.model_copy(update=interrupted))
+    assert settle(world.layout, world.output, fresh=True) is None
+    (kept,) = (world.output / ".superseded" / "alpha").iterdir()
+    metrics = json.loads((kept / "metrics.json").read_bytes())
+    assert (metrics["cpu_seconds"], metrics["tokens_in"], metrics["attempts"]) == (1.0, 30, 2)
+    assert (kept / "metrics.csv").read_text().startswith("level,step,index,")
+
+
+def test_several_steps_that_were_cut_off_are_named(world: World, dead: Owner) -> None:
+    """A run that was cut off with more than one step under way says which they were."""
+    _begin(world, dead)
+    world.layout.step(2).root.mkdir()
+    sweep_dead(world.engine, world.owner, world.output.parent)
+    settle(world.layout, world.output, fresh=False)
+    (kept,) = (world.output / ".superseded" / "alpha").iterdir()
+    record = RunRecord.model_validate_json((kept / "metadata.json").read_bytes())
+    assert "steps begin, extend were under way; what they wrote is in their folders" in record.notes

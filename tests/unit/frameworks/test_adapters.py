@@ -65,6 +65,7 @@ def test_only_a_finished_agent_succeeds(
     phase = recipe_module("mini-swe-agent", "mini_agent").run_agent("work", "do", seed=7, folder=tmp_path / "out")
     assert (phase.name, phase.exit_code, phase.detail) == ("work", expected_code, detail)
     assert phase.seconds is not None
+    assert phase.started_at is not None
 
 
 @pytest.mark.processes
@@ -86,7 +87,7 @@ def test_result_is_replaced_whole(recipe_module: Load, tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     module.write_result(file, "working", [])
     module.write_result(file, "done", [module.Phase(name="work", seconds=1.5, exit_code=0, detail="Submitted")])
-    phase = {"name": "work", "seconds": 1.5, "exit_code": 0, "detail": "Submitted"}
+    phase = {"name": "work", "seconds": 1.5, "exit_code": 0, "detail": "Submitted", "started_at": None}
     assert json.loads(file.read_text()) == {"version": 1, "message": "done", "phases": [phase]}
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 

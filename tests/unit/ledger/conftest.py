@@ -61,6 +61,7 @@ def make_run() -> MakeRun:
             answers_sha256=None,
             platform="linux/amd64",
             archive="zstd",
+            parent=None,
             run_timeout=60.0,
         )
 

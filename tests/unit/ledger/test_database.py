@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import ExitCode, StorageError
 from runner.ledger.database import connected, network_file_system, translated
-from runner.ledger.schema import APPLICATION_ID, VERSION, UnusableLedger
+from runner.ledger.schema import APPLICATION_ID, MIGRATIONS, VERSION, UnusableLedger
 from runner.ledger.store import ledger_path, open_ledger
 
 MOUNTS = rb"""22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -132,3 +132,34 @@ def test_network_file_systems(tmp_path: Path, folder: str, kind: str | None) -> 
     """The mount a folder is on decides, by the longest mount point that is a folder above it."""
     (tmp_path / "mountinfo").write_bytes(MOUNTS)
     assert network_file_system(Path(folder), tmp_path / "mountinfo") == kind
+
+
+def test_ledger_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    """The rows of a ledger from before approvals stay, and wait for nobody."""
+    connection = sqlite3.connect(ledger_path(tmp_path))
+    for statement in MIGRATIONS[0]:
+        connection.execute(statement)
+    connection.execute(
+        "INSERT INTO runs (digest, run_id, experiment, framework, scenario, repetition, directory)"
+        " VALUES ('d', 'r', 'e', 'f', 's', 1, 'f/r')"
+    )
+    connection.execute("INSERT INTO memberships VALUES ('e', 'd')")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    with open_ledger(ledger_path(tmp_path)) as ledger:
+        (row,) = ledger.rows(experiments=["e"])
+    assert (row.run_id, row.state, row.waits_for, row.forked_from) == ("r", "planned", (), "")
+
+
+def test_only_what_nobody_does_can_wait(tmp_path: Path) -> None:
+    """The file itself refuses a run that is under way or done and waits for people."""
+    _open(tmp_path)
+    connection = sqlite3.connect(ledger_path(tmp_path))
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        connection.execute(
+            "INSERT INTO runs (digest, run_id, experiment, framework, scenario, repetition, directory, state, outcome,"
+            " waits_for) VALUES ('d', 'r', 'e', 'f', 's', 1, 'f/r', 'done', 'passed', '[]')"
+        )
+    connection.close()

@@ -11,8 +11,9 @@ import pytest
 
 from runner.engine.owner import Owner
 from runner.errors import StorageError
+from runner.evidence.atomic import write_json
 from runner.evidence.layout import RunLayout
-from runner.evidence.records import RunRecord
+from runner.evidence.records import RunRecord, Suspension
 from runner.evidence.superseded import set_aside
 from runner.ledger.rebuild import check, rebuild
 from runner.ledger.store import Ledger, ledger_path, open_ledger
@@ -166,3 +167,25 @@ def test_check_names_differences(
     )
     rebuild(tmp_path)
     assert check(tmp_path) == ()
+
+
+def test_suspended_runs_come_back_as_such(
+    tmp_path: Path, make_run: Callable[..., Run], make_record: Callable[..., RunRecord], write_run: WriteRun
+) -> None:
+    """What waits for people waits after a rebuild too; a ledger that says otherwise is found out."""
+    asked = Suspension(
+        step="release", index=3, message="?", asked_at="2026-01-01T00:00:00Z", until=None, default="reject"
+    )
+    record = make_record(make_run(1), None).model_copy(update={"suspended": (asked,)})
+    layout = write_run(record)
+    rebuild(tmp_path)
+    with open_ledger(ledger_path(tmp_path)) as ledger:
+        assert [(row.state, row.waits_for) for row in ledger.rows()] == [("suspended", (asked,))]
+    assert check(tmp_path) == ()
+    write_json(layout.metadata, record.model_copy(update={"suspended": ()}))
+    assert check(tmp_path) == (
+        "fake/crud-r1-0: by its record it does not wait for approval, the ledger says suspended",
+    )
+    rebuild(tmp_path)
+    write_json(layout.metadata, record)
+    assert check(tmp_path) == ("fake/crud-r1-0: by its record it waits for approval, the ledger says planned",)

@@ -14,7 +14,7 @@ import pytest
 from runner.engine.owner import Owner
 from runner.errors import StorageError
 from runner.evidence.layout import RunLayout
-from runner.evidence.records import RunRecord
+from runner.evidence.records import RunRecord, Suspension
 from runner.ledger.rows import Lease
 from runner.ledger.store import Ledger, ledger_path, open_ledger
 from runner.plan.models import Run
@@ -23,6 +23,14 @@ from runner.plan.resume import PastRun
 ALIVE = Owner(uid=1, pid=10, started=1, boot="b", host="h")
 OTHER = Owner(uid=1, pid=11, started=1, boot="b", host="h")
 DEAD = Owner(uid=1, pid=99, started=1, boot="b", host="h")
+ASKED = Suspension(
+    step="release",
+    index=3,
+    message="Go on?",
+    asked_at="2026-01-01T00:00:00.000Z",
+    until=None,
+    default="reject",
+)
 TOTALS = {"wall_seconds": 4.5, "tokens_in": 10, "cost_usd": None}
 
 
@@ -227,6 +235,7 @@ def test_past(
             outcome="timed_out",
             reason="slow",
             finished_at="2026-01-01T00:00:05.000Z",
+            directory="fake/crud-r1-0",
         ),
         started.digest: PastRun(
             digest=started.digest or "",
@@ -237,6 +246,7 @@ def test_past(
             outcome=None,
             reason="",
             finished_at=None,
+            directory="fake/crud-r2-0",
         ),
     }
     assert ledger.past([planned.digest or ""]) == {}
@@ -301,3 +311,28 @@ def test_a_hundred_thousand_runs(tmp_path: Path, ledger: Ledger, make_run: Calla
     assert len(ledger.rows()) == 100_000
     assert time.monotonic() - started < 15
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 * 1024
+
+
+def test_a_suspended_run_is_held_by_nobody(
+    tmp_path: Path,
+    ledger: Ledger,
+    make_run: Callable[..., Run],
+    make_record: Callable[..., RunRecord],
+) -> None:
+    """A run that waits for people is given back as suspended, says what for, and can be leased again."""
+    run = make_run(1)
+    ledger.register([run], tmp_path)
+    record = make_record(run, None).model_copy(update={"suspended": (ASKED,), "finished_at": None})
+    lease = _leased(ledger, run, ALIVE)
+    with pytest.raises(ValueError, match="waits for nobody"):
+        ledger.suspend(lease, record.model_copy(update={"suspended": ()}))
+    assert ledger.suspend(lease, record)
+    assert not ledger.suspend(lease, record)
+    (row,) = ledger.rows(states=["suspended"])
+    assert (row.state, row.outcome, row.waits_for, row.model_label) == ("suspended", None, (ASKED,), "no model")
+    assert ledger.rows(states=["planned"]) == []
+    assert ledger.past([run.digest or ""])[run.digest or ""].waits_for == ("release",)
+    again = _leased(ledger, run, ALIVE)
+    assert [(one.state, one.waits_for) for one in ledger.rows()] == [("leased", ())]
+    assert ledger.finish(again, make_record(run), TOTALS)
+    assert [one.state for one in ledger.rows()] == ["done"]

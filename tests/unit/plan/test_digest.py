@@ -14,7 +14,8 @@ from support.planning import make_experiment, make_framework, make_plan, make_sc
 from runner.plan.digest import canonical, digest_of, repetition_seed
 from runner.plan.models import Run
 from runner.spec.model import Model
-from runner.spec.models import Experiment, Framework, Limits, LimitsPatch, PypiSource, SmokeTest, Step
+from runner.spec.models import Experiment, Framework, Limits, LimitsPatch, PypiSource, SmokeTest
+from runner.spec.scenario import Step
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

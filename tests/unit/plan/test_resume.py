@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from support.planning import make_experiment, make_framework, make_plan, make_scenario
 
@@ -142,3 +144,19 @@ def test_order_and_seed_are_named_too() -> None:
     moved = make_plan(scenarios=(swapped, make_scenario("greet")))[0]
     assert explain_change(RUN, moved) == "order of the steps changed"
     assert explain_change(RUN, _experiment(seed=2)).startswith(f"seed changed from {RUN.seed} to ")
+
+
+@pytest.mark.parametrize(
+    ("answered", "action", "why"),
+    [
+        ("", "skip", "waits for approval: release, figures"),
+        ("step figures was approved on 2026-05-01", "run", "step figures was approved on 2026-05-01"),
+    ],
+)
+def test_what_waits_for_people_goes_on_once_they_have_decided(answered: str, action: str, why: str) -> None:
+    """A suspended run is left alone until somebody has decided on one of its questions; wanted anew, it begins anew."""
+    waiting = dataclasses.replace(past(None), waits_for=("release", "figures"), answered=answered)
+    (decision,) = decide([RUN], {waiting.digest: waiting})
+    assert (decision.action, decision.why) == (action, why)
+    (fresh,) = decide([RUN], {waiting.digest: waiting}, fresh=True)
+    assert (fresh.action, fresh.why) == ("run", f"--fresh ({why})")

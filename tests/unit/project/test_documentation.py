@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from runner.cli.parser import parse
-from runner.spec.models import Framework, Scenario
+from runner.spec.models import Framework
+from runner.spec.scenario import Scenario
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -53,6 +54,12 @@ def _yaml_blocks(page: str) -> list[str]:
 def test_the_example_scenario_is_one() -> None:
     """The first example on writing a scenario is a whole scenario."""
     assert Scenario.model_validate(yaml.safe_load(_yaml_blocks("how-to/write-a-scenario.md")[0])).name == "greeting"
+
+
+def test_the_example_answers_stand_in_a_scenario() -> None:
+    """The first example on prepared answers is a whole scenario, and its step's own answers are there."""
+    scenario = Scenario.model_validate(yaml.safe_load(_yaml_blocks("how-to/answer-questions.md")[0]))
+    assert [len(scenario.answers), *(len(step.answers) for step in scenario.steps)] == [2, 0, 1]
 
 
 def test_the_example_framework_is_one() -> None:

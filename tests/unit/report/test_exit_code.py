@@ -8,7 +8,7 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.evidence.records import Outcome
-from runner.report.exit_code import exit_code
+from runner.report.exit_code import WAITING, exit_code
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,13 @@ from runner.report.exit_code import exit_code
         (["failed", "broken", "passed"], ExitCode.BROKEN),
         (["broken", "cancelled", "failed"], ExitCode.INTERRUPTED),
         (["passed", None], ExitCode.INTERRUPTED),
+        (["passed", WAITING], ExitCode.WAITING),
+        (["broken", WAITING, "failed"], ExitCode.WAITING),
+        ([WAITING, "cancelled"], ExitCode.INTERRUPTED),
     ],
 )
 def test_the_worst_news_wins(outcomes: list[str | None], code: ExitCode) -> None:
-    """Interrupted outranks broken, which outranks failed, which outranks passed."""
+    """Interrupted outranks waiting, which outranks broken, which outranks failed, which outranks passed."""
     assert exit_code(outcomes) is code
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from runner.report.format import DASH
-from runner.report.results import REPLAY_NOTE, SCRIPTED_NOTE, RunFacts, result_table
+from runner.report.results import REPLAY_NOTE, SCRIPTED_NOTE, RunFacts, result_table, result_values
 from runner.report.tables import Tone, fit
 
 
@@ -98,3 +98,11 @@ def test_tones_follow_outcomes() -> None:
     """A row in which everything passed is good, any other bad."""
     assert result_table([facts()]).rows[0][2].tone is Tone.GOOD
     assert result_table([facts(outcome="failed")]).rows[0][2].tone is Tone.BAD
+
+
+def test_waiting_is_not_unfinished() -> None:
+    """A run that waits for a person is counted as waiting, and takes part in no median."""
+    waiting = replace(facts(outcome=None, wall_seconds=99.0), waits_for=("release",))
+    row = cells([facts(wall_seconds=2.0), waiting])
+    assert (row["passed"], row["otherwise"], row["wall"]) == ("1/2", "1 waiting", "2.0 s")
+    assert [one["waits_for"] for one in result_values([waiting])] == [["release"]]

@@ -65,6 +65,20 @@ def test_command_sees_default_signals_and_no_input(shim: Shim) -> None:
     assert int(ended.stdout.split()[-1], 16) & (1 << (signal.SIGPIPE - 1)) == 0
 
 
+def test_command_reads_the_file_it_is_given(shim: Shim, tmp_path: Path) -> None:
+    """The standard input is the file of --stdin, byte for byte."""
+    given = tmp_path / "given"
+    given.write_bytes(b"a\0b\n\xff")
+    assert shim("cat", more=(f"--stdin={given}",)).stdout == b"a\0b\n\xff"
+
+
+def test_standard_input_that_cannot_be_read_is_125(shim: Shim, tmp_path: Path) -> None:
+    """A file for the standard input that is not there is the caller's mistake, not a missing command."""
+    ended = shim("cat", more=("--stdin", str(tmp_path / "none")))
+    assert ended.code == 125
+    assert "none', which is to be the standard input" in ended.report["error"]
+
+
 def test_program_that_does_not_exist_is_127(shim: Shim) -> None:
     """A command that is not there ends with 127, its name on stderr and in the report."""
     ended = shim("no-such-program-anywhere")

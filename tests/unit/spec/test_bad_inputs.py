@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ConfigError, ExitCode
+from runner.plan.check import check_graphs
 from runner.spec.load import load_all
 from runner.spec.overrides import Overrides
 from runner.spec.project import Project
@@ -29,7 +30,7 @@ def load_case(case: Path, root: Path) -> None:
     for name in flags.pop("remove", []):
         (root / name).unlink()
     reference, environment = flags.pop("reference", None), flags.pop("environment", {})
-    load_all(Project(root), reference, Overrides(**flags), environment)
+    check_graphs(load_all(Project(root), reference, Overrides(**flags), environment))
 
 
 @pytest.mark.parametrize("case", sorted((CASES / "bad").iterdir()), ids=lambda case: case.name)

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from runner.spec.load import load_all, load_experiment
-from runner.spec.models import Experiment, Framework, Scenario
+from runner.spec.models import Experiment, Framework
 from runner.spec.overrides import VARIABLES, Overrides
 from runner.spec.project import Project
 from runner.spec.recipes import PLACEHOLDERS
 from runner.spec.reference import configuration_reference
+from runner.spec.scenario import Scenario
 from runner.spec.schema import schema_texts
 from runner.spec.template import experiment_text
 

@@ -10,8 +10,9 @@ from support.planning import make_experiment, make_framework, make_scenario
 
 from runner.spec.egress import Packages
 from runner.spec.load import hash_packages
-from runner.spec.models import Cell, Framework, Step
-from runner.spec.ways import is_connected, needs_model, wants_gateway
+from runner.spec.models import Cell, Framework
+from runner.spec.scenario import Approval, ModelCall, Program, Step, Workflow
+from runner.spec.ways import images_of, is_connected, needs_model, performed_steps, wants_gateway
 
 
 def _step(**changes: Any) -> Step:
@@ -43,6 +44,40 @@ def test_disabled_steps_connect_nothing() -> None:
     steps = (_step(), _step(network="open", enabled=False))
     assert not is_connected(closed, make_scenario(steps=steps))
     assert is_connected(closed, make_scenario(steps=(_step(network="open"),)))
+
+
+@pytest.mark.parametrize(
+    ("step", "needed", "connected"),
+    [
+        ({"model": ModelCall(prompt="Say.")}, True, True),
+        ({"approval": Approval(message="Go on?")}, False, False),
+        ({"check": Program(command=("ls",))}, False, False),
+        ({"check": Program(command=("ls",)), "network": "gateway"}, True, True),
+        ({"command": ("ls",)}, False, True),
+        ({"command": ("ls",), "network": "gateway"}, True, True),
+        ({"command": ("ls",), "network": "gateway", "allow": ("example.org",)}, False, True),
+    ],
+)
+def test_kinds_of_step_differ_in_their_way_out(step: dict[str, Any], *, needed: bool, connected: bool) -> None:
+    """A model is needed by who calls one, and by programs that ask for the gateway and name no host."""
+    framework, one = make_framework(network="gateway"), Step(id="one", **step)
+    assert needs_model(framework, one) is needed
+    assert is_connected(framework, make_scenario(steps=(one,))) is connected
+
+
+def test_steps_of_workflows_count() -> None:
+    """What a workflow's steps need is needed, at any depth, by their image too."""
+    inner = Workflow(name="inner", steps=(Step(id="x", model=ModelCall(prompt="Say.")),))
+    image = Step(id="z", command=("ls",), image="base")
+    outer = Workflow(name="outer", steps=(Step(id="y", workflow="inner"), image))
+    scenario, workflows = make_scenario(steps=(Step(id="w", workflow="outer"),)), {"inner": inner, "outer": outer}
+    closed: Framework = make_framework("alpha", network="none")
+    found = [(one.workflow, one.number, one.step.id) for one in performed_steps(scenario, workflows)]
+    assert found == [("inner", 0, "x"), ("outer", 1, "z")]
+    assert is_connected(closed, scenario, workflows)
+    assert images_of(scenario, workflows) == {"base"}
+    experiment = make_experiment(frameworks=("alpha",), scenarios=("build",))
+    assert wants_gateway(experiment, {"alpha": closed}, {"build": scenario}, workflows)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def _file(layer: int = 1) -> Node:
         {b"": Node(DIRECTORY, 0o755)},
         {b"a": Node(LINK, 0o777, target=b"/etc"), b"a/passwd": _file()},
         {b"a/b": _file()},
-        {b"a": _file(layer=0)},
+        {b"a": _file(layer=-1)},
         {b"a": _file()._replace(sha256="../../x")},
         {b"a": _file()._replace(target=b"b")},
         {b"a": _file()._replace(target=b"b"), b"b": Node(LINK, 0o777, target=b"/etc")},

@@ -6,13 +6,17 @@ import os
 import shutil
 import socket
 import tarfile
+import time
+from dataclasses import replace
 
 from support.history_world import World, make_world
 
 from runner.evidence.compress import decompressed
 from runner.evidence.history.escape import from_layer, in_layer, opaque, whiteout
-from runner.evidence.history.oci import KeptStep, read_steps
-from runner.evidence.history.snapshot import open_history
+from runner.evidence.history.oci import KeptStep, read_index, read_steps
+from runner.evidence.history.restore import restore
+from runner.evidence.history.snapshot import open_history, take_snapshot
+from runner.evidence.tree import scan
 
 
 def _members(world: World, step: KeptStep) -> dict[str, tarfile.TarInfo]:
@@ -158,10 +162,6 @@ def test_large_sparse_file(world: World) -> None:
         stream.truncate(1024**3)
         stream.seek(1024**2)
         stream.write(b"in the middle")
-    from runner.evidence.history.restore import restore
-    from runner.evidence.history.snapshot import take_snapshot
-    from runner.evidence.tree import scan
-
     take_snapshot(world.history, world.workspace, scan(world.workspace), 1, "s1")
     assert world.history.steps[0].layer.bytes < 1024**2
     restore(world.folder, world.history.steps[0], world.root / "back")
@@ -170,3 +170,28 @@ def test_large_sparse_file(world: World) -> None:
     with (world.root / "back" / "sparse").open("rb") as stream:
         stream.seek(1024**2)
         assert stream.read(14) == b"in the middle\0"
+
+
+def test_two_thousand_files(world: World) -> None:
+    """Of 2,000 files the one that changed is in the layer, those that did not are not read, and all come back."""
+    for number in range(2000):
+        path = world.workspace / f"package{number % 20}" / f"module{number}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"NUMBER = {number}\n")
+    time.sleep(0.03)
+    world.step()
+    assert all(one.safe for one in world.history.seen.values())
+    (world.workspace / "package7" / "module7.py").write_text("NUMBER = -7\n")
+    step = world.step()
+    assert [*_members(world, step)] == ["workspace", "workspace/package7", "workspace/package7/module7.py"]
+    assert (step.added, step.changed, step.removed) == (0, 1, 0)
+    assert world.restored(2) == world.pictures[1]
+
+
+def test_folder_that_cannot_be_looked_into_is_noted(world: World) -> None:
+    """What is in a folder that is closed to its owner is not kept, and that is said."""
+    (world.workspace / "open").write_text("x")
+    found = replace(scan(world.workspace), unreadable=(b"closed",))
+    notes = take_snapshot(world.history, world.workspace, found, 1, "s1")
+    assert notes == ("not in the history: closed: a folder that cannot be looked into",)
+    assert [one.path for one in read_index(world.folder, read_steps(world.folder)[0]).skipped] == [b"closed"]

@@ -23,7 +23,9 @@ WAKES = 4096
 class Command:
     """Holds the command while it runs: the deadline, signals from outside, and what is left when it has ended."""
 
-    def __init__(self, loop: Loop, argv: list[str], deadline: float, grace: float, limit: int) -> None:
+    def __init__(
+        self, loop: Loop, argv: list[str], deadline: float, grace: float, limit: int, *, stdin: str = os.devnull
+    ) -> None:
         self.loop, self.grace = loop, grace
         self.alone = alone()
         self.timed_out = self.stopped = False
@@ -41,7 +43,7 @@ class Command:
             argv,
             os.environ,
             file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0),
                 *((os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(inputs, 1)),
             ],
             setsid=True,

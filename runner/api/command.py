@@ -1,0 +1,317 @@
+"""Run any command in a container as a step runs, and return all that is known of it as a value."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.api.command_result import CommandFailed, CommandResult
+from runner.api.place import settings, workplace
+from runner.cli.image_stage import image_context
+from runner.engine.cgroup import parent_name
+from runner.engine.docker import connect
+from runner.engine.owner import current
+from runner.engine.protocol import ContainerSpec, Engine, ImageInfo, Mount, Resources
+from runner.errors import ConfigError, EngineError, RunnerError
+from runner.evidence.layout import StepLayout
+from runner.evidence.untrusted import ShimReport, read_shim_report
+from runner.execution.cancellation import Cancellation
+from runner.execution.contain import Ended, Job, contain
+from runner.execution.container import FIXED_ENVIRONMENT
+from runner.images.pipeline import ensure
+from runner.names import (
+    EXIT_TIMED_OUT,
+    IN_DIR,
+    LABEL_CGROUP,
+    LABEL_CPUS,
+    LABEL_INPUTS,
+    LABEL_KIND,
+    LABEL_MEMORY,
+    LABEL_RUN_DIR,
+    OUT_DIR,
+    SHIM,
+    STATE_DIR,
+    STDIN_FILE,
+    WORKSPACE_DIR,
+)
+from runner.plan.limits import merge_limits
+from runner.spec.models import Limits, LimitsPatch
+
+
+def run_command(
+    argv: Sequence[str],
+    *,
+    image: str,
+    workspace: str | Path | None = None,
+    stdin: bytes | Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 600.0,
+    limits: LimitsPatch | None = None,
+    network: str = "none",
+    check: bool = False,
+    project: str | Path | None = None,
+    engine: Engine | None = None,
+    process_environment: Mapping[str, str] | None = None,
+) -> CommandResult:
+    """Run a command in a fresh container that has what a step's container has, and remove it afterwards.
+
+    The root file system is read-only, there are no capabilities, and /tmp, HOME and /out are gone afterwards. A command
+    that fails, an image that cannot be had and an engine that refuses are all part of the result.
+
+    Args:
+        argv: program and arguments; no shell is involved.
+        image: name of a recipe of the project, which is built if needed; else a tag or an id that the engine has.
+        workspace: host folder that is /workspace, writable, and the working directory; by default an empty one.
+        stdin: bytes, or a file with them.
+        environment: variables besides the fixed ones of every step.
+        timeout: seconds until it is ended, with exit code 124.
+        limits: what it may use, in place of the defaults of `limits` in an experiment; `timeout` outranks its own.
+        network: `none`, or `bridge` for the engine's own network.
+        check: whether to raise unless it exits with 0.
+        project: folder whose project has the recipe; by default the one at or above the current folder.
+        engine: an engine to use; by default the one that the command line would use.
+        process_environment: settings such as DOCKER_HOST; by default the process's own.
+
+    Raises:
+        ConfigError: if the arguments cannot be used.
+        CommandFailed: with `check`, if it did not run and exit with 0; its `result` has everything.
+    """
+    order = _Order(
+        argv=_checked(argv, timeout, network),
+        image=image,
+        workspace=_folder(workspace),
+        stdin=_bytes(stdin),
+        environment=environment or {},
+        timeout=timeout,
+        limits=merge_limits(Limits(), limits or LimitsPatch()),
+        network=network,
+        project=project,
+        settings=settings(process_environment),
+    )
+    try:
+        with contextlib.nullcontext(engine) if engine is not None else connect(order.settings) as used:
+            result = _run(order, used)
+    except (RunnerError, OSError) as error:
+        result = _never(order, str(error))
+    if check and not result.ok:
+        raise CommandFailed(result)
+    return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """A call whose arguments have been checked."""
+
+    argv: tuple[str, ...]
+    image: str
+    workspace: Path | None
+    stdin: bytes
+    environment: Mapping[str, str]
+    timeout: float
+    limits: Limits
+    network: str
+    project: str | Path | None
+    settings: Mapping[str, str]
+
+
+def _checked(argv: Sequence[str], timeout: float, network: str) -> tuple[str, ...]:
+    if isinstance(argv, str) or not argv or not all(isinstance(one, str) and "\0" not in one for one in argv):
+        raise ConfigError(f"{argv!r} is no command", why="it is a list of texts without NUL, the program first")
+    if not 0 < timeout < float("inf"):
+        raise ConfigError(f"timeout={timeout!r} is no time", why="it is seconds, above 0")
+    if network not in {"none", "bridge"}:
+        raise ConfigError(f"there is no network {network!r}", why="choices: none, bridge")
+    return tuple(argv)
+
+
+def _folder(workspace: str | Path | None) -> Path | None:
+    if workspace is None:
+        return None
+    path = Path(workspace).absolute()
+    if not path.is_dir():
+        raise ConfigError(f"workspace {path} is no folder", hint=f"mkdir -p {path}")
+    return path
+
+
+def _bytes(stdin: bytes | Path | None) -> bytes:
+    if stdin is None or isinstance(stdin, bytes):
+        return stdin or b""
+    try:
+        return stdin.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"stdin cannot be read: {error.strerror}", where=str(stdin)) from error
+
+
+def _run(order: _Order, engine: Engine) -> CommandResult:
+    image = _image(order, engine)
+    with _folders(order) as files:
+        spec = _spec(order, engine, image, files)
+        job = Job(
+            engine=engine,
+            spec=spec,
+            deadline=order.timeout,
+            grace=order.limits.grace,
+            log=order.limits.log,
+            files=files,
+            cancellation=Cancellation(),
+            spent=[],
+            shimmed=_has_shim(image),
+        )
+        ended = contain(job)
+        result = _result(order, image, files, ended)
+        with contextlib.suppress(EngineError):  # an empty cgroup that stays is found and removed at the next start
+            engine.observer.release(job.spent)
+        return result
+
+
+def _image(order: _Order, engine: Engine) -> ImageInfo:
+    """Return the image meant: a recipe's if the project has it, else what the engine knows by that name."""
+    reference = order.image
+    with contextlib.suppress(ConfigError):  # outside of a project there are no recipes, only tags and ids
+        place = workplace(order.project, order.settings)
+        if "/" not in reference and (place.project.images / reference).is_dir():
+            built = ensure(image_context(place, engine), [reference])[reference]
+            if isinstance(built, RunnerError):
+                raise EngineError(f"image {reference} cannot be had: {built}")
+            reference = built.engine_id
+    found = engine.images.inspect(reference)
+    if found is None:
+        raise EngineError(
+            f"there is no image {order.image!r}", why="neither a recipe of the project nor a tag or id in the engine"
+        )
+    return found
+
+
+def _has_shim(image: ImageInfo) -> bool:
+    """Tell whether an image is one of ours, whose base brings the shim."""
+    return bool(image.labels.get(LABEL_INPUTS))
+
+
+@contextlib.contextmanager
+def _folders(order: _Order) -> Iterator[StepLayout]:
+    with tempfile.TemporaryDirectory(prefix="runner-command-", ignore_cleanup_errors=True) as name:
+        root = Path(name)
+        files = StepLayout(root)
+        for folder in (files.inputs, files.outputs, root / "workspace", root / "state" / "home"):
+            folder.mkdir(parents=True)
+        (files.inputs / STDIN_FILE).write_bytes(order.stdin)
+        yield files
+
+
+def _spec(order: _Order, engine: Engine, image: ImageInfo, files: StepLayout) -> ContainerSpec:
+    info, owner, limits = engine.info(), current(), order.limits
+    name = f"cgr-command-{secrets.token_hex(8)}"
+    parent = parent_name(info, name)
+    mounts = {
+        WORKSPACE_DIR: order.workspace or files.root / "workspace",
+        STATE_DIR: files.root / "state",
+        IN_DIR: files.inputs,
+        OUT_DIR: files.outputs,
+    }
+    gid = owner.uid if owner.gid is None else owner.gid
+    return ContainerSpec(
+        name=name,
+        image=image.id,
+        argv=_argv(order, shimmed=_has_shim(image)),
+        env={**FIXED_ENVIRONMENT, **order.environment},
+        user="0:0" if info.rootless else f"{owner.uid}:{gid}",
+        workdir=WORKSPACE_DIR,
+        mounts=tuple(
+            Mount(source=str(path), target=target, read_only=target == IN_DIR) for target, path in mounts.items()
+        ),
+        resources=Resources(
+            cpus=limits.cpus,
+            memory=limits.memory,
+            swap=limits.swap,
+            pids=limits.pids,
+            tmp=limits.tmp,
+            shm=limits.shm,
+            log=limits.log,
+        ),
+        labels={
+            **owner.labels(),
+            LABEL_KIND: "command",
+            LABEL_RUN_DIR: str(files.root),
+            LABEL_CPUS: str(limits.cpus),
+            LABEL_MEMORY: str(limits.memory),
+            LABEL_CGROUP: parent or "",
+        },
+        cgroup_parent=parent,
+        network=order.network,
+    )
+
+
+def _argv(order: _Order, *, shimmed: bool) -> tuple[str, ...]:
+    stdin = f"{IN_DIR}/{STDIN_FILE}"
+    if not shimmed:
+        return ("sh", "-c", f'exec "$@" <{stdin}', "sh", *order.argv) if order.stdin else order.argv
+    limits = order.limits
+    options = (f"--deadline={order.timeout:.3f}", f"--grace={limits.grace:g}", f"--log-limit={limits.log}")
+    return (SHIM, *options, f"--stdin={stdin}", "--", *order.argv)
+
+
+def _result(order: _Order, image: ImageInfo, files: StepLayout, ended: Ended) -> CommandResult:
+    report, state, logs, usage = read_shim_report(files.outputs), ended.state, ended.logs, ended.usage
+    timed_out = ended.overdue or bool(report and report.timed_out)
+    seconds = (
+        state.finished_at - state.started_at
+        if state is not None and state.started_at is not None and state.finished_at is not None
+        else None
+    )
+    return CommandResult(
+        argv=order.argv,
+        cwd=WORKSPACE_DIR,
+        image_id=image.config_digest,
+        stdout=_kept(files, "stdout"),
+        stderr=_kept(files, "stderr"),
+        dropped_stdout=(report.dropped_stdout if report else 0) + (logs.dropped_stdout if logs else 0),
+        dropped_stderr=(report.dropped_stderr if report else 0) + (logs.dropped_stderr if logs else 0),
+        exit_code=EXIT_TIMED_OUT if timed_out else state.exit_code if state is not None else None,
+        signal=report.signal if report is not None else None,
+        timed_out=timed_out,
+        oom_killed=bool(state is not None and state.oom_killed) or bool(usage.oom_kills),
+        seconds=report.seconds if report is not None and report.seconds is not None else seconds,
+        cpu_seconds=usage.cpu_seconds,
+        peak_memory_bytes=usage.peak_memory_bytes,
+        reasons={name: why for name, why in usage.reasons.items() if name in _MEASURED},
+        error=_error(ended, report),
+        notes=tuple(ended.notes),
+    )
+
+
+def _error(ended: Ended, report: ShimReport | None) -> str:
+    told = ended.state.error if ended.state is not None else ""
+    return ended.error or told or (report.error if report is not None else "")
+
+
+def _kept(files: StepLayout, stream: str) -> bytes:
+    path = files.log(stream)
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _never(order: _Order, why: str) -> CommandResult:
+    return CommandResult(
+        argv=order.argv,
+        cwd=WORKSPACE_DIR,
+        image_id="",
+        stdout=b"",
+        stderr=b"",
+        dropped_stdout=0,
+        dropped_stderr=0,
+        exit_code=None,
+        signal=None,
+        timed_out=False,
+        oom_killed=False,
+        seconds=None,
+        cpu_seconds=None,
+        peak_memory_bytes=None,
+        reasons=dict.fromkeys(_MEASURED, "the command was not run"),
+        error=why,
+    )
+
+
+_MEASURED = ("cpu_seconds", "peak_memory_bytes")

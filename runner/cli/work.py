@@ -1,0 +1,233 @@
+"""What an experiment is carried out with, by the command line and by Python programs alike: nothing here prints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from runner.cli.gateway_stage import gateway_of, packages_folder, spent_before
+from runner.cli.image_stage import image_context, split
+from runner.cli.waiting import look_for_answers
+from runner.cli.workplace import Workplace
+from runner.engine.admission import default_jobs
+from runner.engine.docker import connect
+from runner.engine.owner import current
+from runner.engine.protocol import Engine, EngineInfo
+from runner.engine.sweep import Swept
+from runner.errors import EngineError
+from runner.events import EventSink, Notice
+from runner.evidence.records import RunRecord
+from runner.execution.cancellation import Cancellation
+from runner.execution.claim import claim
+from runner.execution.context import Context
+from runner.execution.executors.local import LocalPool
+from runner.execution.experiment import carry_out
+from runner.execution.fork import Origin
+from runner.execution.graph import contained
+from runner.execution.recovery import finish_interrupted, sweep_dead
+from runner.execution.slots import Slots
+from runner.gateway.client import start_gateway
+from runner.gateway.labels import model_label
+from runner.gateway.leftovers import remove_leftovers
+from runner.gateway.session import Gateway
+from runner.gateway.settings import GatewaySettings
+from runner.images.pipeline import Failure, ensure
+from runner.ledger.store import Ledger, ledger_path, open_ledger
+from runner.plan.models import ImageRef, Run
+from runner.plan.resume import Decision, decide
+from runner.spec.load import Inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What the stages of an experiment share."""
+
+    workplace: Workplace
+    inputs: Inputs
+    engine: Engine
+    info: EngineInfo
+    ledger: Ledger
+    output: Path
+    gateway: GatewaySettings | None
+    """None if no step of the experiment has a way out."""
+    fresh: bool
+    """Whether everything is carried out anew, whatever is done."""
+
+    @property
+    def label(self) -> str:
+        """How the experiment's model is called."""
+        return model_label(self.inputs.experiment.value.model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedImages:
+    """Images of the experiment's frameworks and single steps that can be used, and why the others cannot."""
+
+    references: Mapping[str, ImageRef]
+    engine_ids: Mapping[str, str]
+    """Config digest -> what the engine calls the image."""
+    failed: Mapping[str, Failure]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What runners that died had left behind, and what was done with it."""
+
+    swept: Swept
+    interrupted: Sequence[RunRecord]
+    """Runs that were cut off, finalised with what is known of them."""
+
+
+@contextmanager
+def open_work(
+    workplace: Workplace, inputs: Inputs, *, fresh: bool = False, engine: Engine | None = None
+) -> Iterator[Work]:
+    """Claim the folder of runs, connect to the engine and open the ledger, for as long as the block lasts.
+
+    Args:
+        workplace: the project.
+        inputs: the experiment, read and checked.
+        fresh: carry out everything anew.
+        engine: where containers run; by default the one that the workplace's settings name.
+
+    Raises:
+        ConfigError: if the model's key is missing, or a price that a budget needs.
+        EngineError: if no engine can be used.
+        StorageError: if the ledger cannot be used, or another runner is at work in the same folder.
+    """
+    output = workplace.project.output(inputs.experiment.value.output)
+    # A missing key or price is found before anything is built or started.
+    gateway = gateway_of(workplace, inputs)
+    with ExitStack() as stack:
+        stack.enter_context(claim(output))
+        used = engine if engine is not None else stack.enter_context(connect(workplace.environment))
+        info = used.info()
+        _require_local(info)
+        yield Work(
+            workplace=workplace,
+            inputs=inputs,
+            engine=used,
+            info=info,
+            ledger=stack.enter_context(open_ledger(ledger_path(output))),
+            output=output,
+            gateway=gateway,
+            fresh=fresh,
+        )
+
+
+def _require_local(info: EngineInfo) -> None:
+    """Refuse an engine elsewhere: it sees neither the run directories nor the gateway's socket."""
+    if not info.local:
+        raise EngineError(
+            "the engine is on another machine",
+            why="run directories and the gateway's socket are folders of this machine, mounted into containers",
+            hint="unset DOCKER_HOST to use this machine's engine, or start `runner go` over there",
+        )
+
+
+def clear_away(work: Work) -> Found:
+    """Collect, then remove, what dead runners left in the engine, and finalise the runs they were at."""
+    if work.gateway is not None:
+        # Calls that were under way get their lines before the runs they belong to are added up.
+        remove_leftovers(work.gateway.runtime)
+    swept = sweep_dead(work.engine, current())
+    return Found(swept=swept, interrupted=finish_interrupted(work.output, work.ledger, current()))
+
+
+def build_images(work: Work, events: EventSink) -> PreparedImages:
+    """Build what is missing; an image that cannot be built keeps no run from running that does not need it.
+
+    Raises:
+        ImageError: if no run has all the images that it needs.
+    """
+    ready, failed = split(ensure(image_context(work.workplace, work.engine, events), work.inputs.recipes))
+    if failed and not work.inputs.usable_with(ready):
+        raise next(iter(failed.values()))
+    return PreparedImages(
+        references={name: ImageRef(tag=one.tag, id=one.id) for name, one in ready.items()},
+        engine_ids={one.id: one.engine_id for one in ready.values()},
+        failed=failed,
+    )
+
+
+def decided(work: Work, runs: Sequence[Run]) -> Sequence[Decision]:
+    """Return what is to happen with each planned run, and why."""
+    past = work.ledger.past(run.digest for run in runs if run.digest is not None)
+    return decide(runs, look_for_answers(work.output, past), fresh=work.fresh, previous=work.ledger.previous)
+
+
+def slots_for(work: Work, todo: Sequence[Run]) -> int:
+    """Return how many containers run at once: what the experiment says, else what the machine bears."""
+    limits = (step.limits for run in todo for step in run.steps if contained(step))
+    return work.inputs.experiment.value.jobs or default_jobs(work.info, limits)
+
+
+def carry(
+    work: Work,
+    images: PreparedImages,
+    todo: Sequence[Run],
+    *,
+    slots: int,
+    events: EventSink,
+    cancellation: Cancellation,
+    planned: Sequence[Run] = (),
+    recordings: Mapping[str, Path] = MappingProxyType({}),
+    origins: Mapping[str, Origin] = MappingProxyType({}),
+    follow: bool = False,
+) -> None:
+    """Carry the runs out; returns when all have ended, wait for people, or were cancelled. The ledger has them then.
+
+    Args:
+        work: what the stages share.
+        images: images of the frameworks.
+        todo: the runs; at least one.
+        slots: containers at once. A single run may use all of them, if its steps can go side by side.
+        events: told what happens, from whichever thread it happens in.
+        cancellation: thrown to stop.
+        planned: every run of the experiment, for what those that are done have used up of its budget.
+        recordings: run directory whose calls a run replays, by the run's digest.
+        origins: what a forked run begins with, by the run's digest.
+        follow: whether output lines are events too.
+    """
+    with _gateway(work, planned or todo, events) as gateway:
+        context = Context(
+            engine=work.engine,
+            info=work.info,
+            gateway=gateway,
+            owner=current(),
+            output=work.output,
+            answers=work.inputs.answers,
+            images=images.engine_ids,
+            events=events,
+            cancellation=cancellation,
+            recordings=recordings,
+            origins=origins,
+            packages_folder=packages_folder(work.workplace, work.inputs.experiment.value),
+            follow=follow,
+            slots=Slots(slots),
+        )
+        pool = LocalPool(min(slots, len(todo)), cancellation)
+        for _ in carry_out(context, todo, work.ledger, pool, fresh=work.fresh):
+            # What came of it is read from the ledger and the directories, where it is whole.
+            pass
+
+
+def _gateway(work: Work, planned: Sequence[Run], events: EventSink) -> AbstractContextManager[Gateway | None]:
+    """Start the gateway if some step has a way out, with what the experiment has used up of its budget before."""
+    settings = work.gateway
+    if settings is None:
+        return nullcontext()
+
+    def tell(why: str) -> None:
+        events(Notice(time=time.time(), text=why, level="warning"))
+
+    if work.fresh or not settings.budget.model_dump(exclude_none=True):
+        return start_gateway(settings, tell)
+    digests = {run.digest for run in planned}
+    rows = work.ledger.rows(experiments=(work.inputs.experiment.value.name,))
+    spent = spent_before(work.output, (row for row in rows if row.digest in digests))
+    return start_gateway(replace(settings, spent=spent), tell)

@@ -1,0 +1,187 @@
+"""An archive that was tampered with is refused with the member's name, and never writes outside its folder."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import tarfile
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runner.errors import StorageError
+from runner.evidence.archive import write_archive
+from runner.evidence.compress import compressor, decompressed
+from runner.evidence.contents import read_contents
+from runner.evidence.layout import RunLayout
+from runner.evidence.manifest import Listed, encode
+from runner.evidence.tarformat import TarFile, TarFolder, TarLink, TarMember, header, padding, trailer
+from runner.evidence.unpack import below, unpack
+from runner.evidence.verify import verify_archive
+
+SHA_OF_X = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+
+
+def _forge(path: Path, members: list[TarMember]) -> Path:
+    """Write an archive whose manifest lists its members rightly, whatever they are; every file's content is `x`."""
+    listed = [Listed(member=one, sha256=SHA_OF_X if isinstance(one, TarFile) else "") for one in members]
+    manifest = encode(listed, ())
+    tar = header(TarFile(path=b"manifest.json", size=len(manifest), executable=False)) + manifest
+    tar += padding(len(manifest))
+    for one in members:
+        tar += header(one) + (b"x" + padding(1) if isinstance(one, TarFile) else b"")
+    packed = compressor("zstd")
+    path.write_bytes(packed.compress(tar + trailer(len(tar))) + packed.flush())
+    return path
+
+
+def _file(path: bytes) -> TarFile:
+    return TarFile(path=path, size=1, executable=False)
+
+
+@pytest.mark.parametrize("kind", ["zstd", "gzip"])
+def test_what_was_archived_comes_back(
+    layout: RunLayout, make_hostile: Callable[[Path], None], tmp_path: Path, kind: str
+) -> None:
+    """Content, names and links come back; links that lead out do not, and are told."""
+    make_hostile(layout.workspace)
+    (layout.workspace / "within").symlink_to("./app/../app/main.py")
+    (layout.workspace / "app" / "up").symlink_to("../app/main.py")
+    left_out = unpack(write_archive(layout, kind).path, tmp_path / "out")
+    told = {one.path: one.reason for one in left_out}
+    assert told[b"generated_artifacts/shadow"] == "a link that leads out: /etc/shadow"
+    # A link that goes down and up again may lead anywhere by way of another link.
+    assert b"generated_artifacts/within" in told
+    old, new = read_contents(layout.root).entries, read_contents(tmp_path / "out").entries
+    own = {path for path in old if path.startswith(b"run.tar")}
+    assert old.keys() - own - told.keys() == new.keys()
+    assert os.readlink(tmp_path / "out" / "generated_artifacts" / "app" / "up") == "../app/main.py"  # noqa: PTH115
+
+
+def test_only_what_is_wanted(layout: RunLayout, tmp_path: Path) -> None:
+    """What is not wanted is checked and not written; folders on the way are made."""
+    unpack(write_archive(layout, "zstd").path, tmp_path / "out", below("generated_artifacts/app", "metadata.json"))
+    names = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*"))
+    assert names == [
+        "generated_artifacts",
+        "generated_artifacts/app",
+        "generated_artifacts/app/main.py",
+        "metadata.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([_file(b"../evil")], "../evil: leads out"),
+        ([_file(b"/tmp/evil")], "/tmp/evil: leads out"),
+        ([_file(b"a/../../evil")], "a/../../evil: leads out"),
+        ([TarLink(path=b"a", target=b"b"), _file(b"a/evil")], "a/evil: stands in what is no folder"),
+        ([_file(b"a"), _file(b"a/evil")], "a/evil: stands in what is no folder"),
+        ([_file(b"b"), _file(b"b")], "b: is not in the manifest, or there twice"),
+    ],
+)
+def test_members_that_lead_elsewhere(tmp_path: Path, members: list[TarMember], words: str) -> None:
+    """A member whose name leads out, or through a link or a file, is refused by name although the manifest lists it."""
+    with pytest.raises(StorageError, match=words):
+        unpack(_forge(tmp_path / "forged.tar.zst", members), tmp_path / "deep" / "out")
+    assert not list(tmp_path.rglob("evil"))
+    assert not Path("/tmp/evil").exists()
+
+
+def test_a_member_behind_a_link_is_not_written_through_it(tmp_path: Path) -> None:
+    """A link to a folder outside and a file below it: neither is written."""
+    members: list[TarMember] = [
+        TarLink(path=b"a", target=bytes(tmp_path)),
+        TarFolder(path=b"b"),
+        _file(b"a/evil"),
+    ]
+    unpack(_forge(tmp_path / "forged.tar.zst", members), tmp_path / "out")
+    # The link was left out, so its name is free, and the file is in a folder of the archive's own.
+    assert (tmp_path / "out" / "a" / "evil").is_file()
+    assert not (tmp_path / "evil").exists()
+
+
+def test_too_much(tmp_path: Path) -> None:
+    """An archive that holds more than is to be written is refused."""
+    forged = _forge(tmp_path / "forged.tar.zst", [_file(b"a"), _file(b"b")])
+    with pytest.raises(StorageError, match="b: with it, what is unpacked is too large"):
+        unpack(forged, tmp_path / "out", most=1)
+
+
+@pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.LNKTYPE])
+def test_devices_and_their_like(tmp_path: Path, kind: bytes) -> None:
+    """A member that is no file, folder or symbolic link is refused whatever the manifest calls it."""
+    manifest = encode([Listed(member=_file(b"dev"), sha256=SHA_OF_X)], ())
+    path = tmp_path / "forged.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        first, second = tarfile.TarInfo("manifest.json"), tarfile.TarInfo("dev")
+        first.size, second.type, second.linkname = len(manifest), kind, "manifest.json"
+        tar.addfile(first, io.BytesIO(manifest))
+        tar.addfile(second)
+    with pytest.raises(StorageError, match="dev: is of type"):
+        unpack(path, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def tar(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return the tar of an archive of some files of text and noise."""
+    layout = RunLayout(tmp_path_factory.mktemp("fuzz") / "run")
+    layout.workspace.mkdir(parents=True)
+    for number in range(8):
+        (layout.workspace / f"file-{number}").write_bytes(random.Random(number).randbytes(100 + 700 * number))
+    (layout.workspace / "link").symlink_to("file-1")
+    with decompressed(write_archive(layout, "zstd").path) as stream:
+        return stream.read()
+
+
+def _packed(path: Path, tar: bytes) -> Path:
+    packed = compressor("gzip")
+    path.write_bytes(packed.compress(tar) + packed.flush())
+    return path
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_one_flipped_bit(tar: bytes, tmp_path_factory: pytest.TempPathFactory, place: float, bit: int) -> None:
+    """Whichever bit of the tar is flipped, the archive is refused, or what comes out of it is what went in."""
+    folder = tmp_path_factory.mktemp("flip")
+    whole = _packed(folder / "whole.tar.gz", tar)
+    position = int(place * len(tar))
+    flipped = bytearray(tar)
+    flipped[position] ^= 1 << bit
+    damaged = _packed(folder / "damaged.tar.gz", bytes(flipped))
+    unpack(whole, folder / "whole")
+    with pytest.raises(StorageError, match="the archive is damaged") if verify_archive(damaged) else nullcontext():
+        unpack(damaged, folder / "damaged")
+        assert read_contents(folder / "damaged") == read_contents(folder / "whole")
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 0.99))
+def test_cut_short(tar: bytes, tmp_path_factory: pytest.TempPathFactory, place: float) -> None:
+    """An archive that ends within its members is refused wherever it ends."""
+    members_end = len(tar.rstrip(b"\0"))
+    damaged = _packed(tmp_path_factory.mktemp("cut") / "cut.tar.gz", tar[: int(place * members_end)])
+    assert verify_archive(damaged)
+    with pytest.raises(StorageError, match="the archive is damaged"):
+        unpack(damaged, damaged.parent / "out")
+
+
+def test_another_order(tar: bytes, tmp_path: Path) -> None:
+    """Members in another order than the manifest's are refused by name: the same tree has one archive only."""
+    with tarfile.open(fileobj=io.BytesIO(tar)) as read:
+        members = [(one, file.read() if (file := read.extractfile(one)) else b"") for one in read.getmembers()]
+    members[2], members[3] = members[3], members[2]
+    path = tmp_path / "order.tar.gz"
+    with tarfile.open(path, "w:gz") as written:
+        for member, content in members:
+            written.addfile(member, io.BytesIO(content))
+    assert [str(one) for one in verify_archive(path)] == [
+        f"{members[3][0].name}: stands at another place than in the manifest"
+    ]

@@ -1,0 +1,98 @@
+"""Places for containers, shared by the runs of an experiment."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from runner.execution.cancellation import Cancellation
+from runner.execution.slots import Slots
+
+PATIENCE = 20.0
+
+
+def test_no_more_hold_one_than_there_are() -> None:
+    """Of forty that want one of three, three at a time have one, and all get theirs."""
+    slots, switch, lock = Slots(3), Cancellation(), threading.Lock()
+    inside, most = 0, 0
+
+    def hold(_: int) -> None:
+        nonlocal inside, most
+        with slots.one(switch) as turn:
+            with lock:
+                inside += 1
+                most = max(most, inside)
+            with lock:
+                inside -= 1
+            with turn.released():
+                pass
+
+    with ThreadPoolExecutor(10) as pool:
+        assert len(list(pool.map(hold, range(40)))) == 40
+    assert most <= 3
+
+
+def test_who_asked_first_is_served_first() -> None:
+    """A place that becomes free goes to the one who has waited longest, even if another asks at that moment."""
+    slots, switch, order = Slots(1), Cancellation(), []
+
+    def hold(number: int) -> None:
+        with slots.one(switch):
+            order.append(number)
+
+    threads = [threading.Thread(target=hold, args=(number,)) for number in range(5)]
+    with slots.one(switch):
+        for number, thread in enumerate(threads):
+            thread.start()
+            while len(slots._queue) <= number:
+                pass
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_a_released_place_is_anothers_meanwhile() -> None:
+    """Inside `released` somebody else can have it; after it the holder has it again, and gives it back once."""
+    slots, switch = Slots(1), Cancellation()
+    with slots.one(switch) as turn:
+        with turn.released(), slots.one(switch):
+            assert slots._taken == 1
+        assert slots._taken == 1
+        turn.give_back()
+        assert slots._taken == 0
+    assert slots._taken == 0
+
+
+def test_nobody_waits_once_everything_is_stopped() -> None:
+    """Who waits goes on without a place, and gives back none."""
+    slots, switch = Slots(1), Cancellation()
+    entered = threading.Event()
+
+    def want() -> None:
+        with slots.one(switch):
+            entered.set()
+
+    thread = threading.Thread(target=want)
+    with slots.one(switch):
+        thread.start()
+        assert not entered.wait(0.05)
+        switch.cancel()
+        assert entered.wait(PATIENCE)
+        thread.join(PATIENCE)
+        assert slots._taken == 1
+    assert slots._taken == 0
+
+
+def test_without_a_number_everybody_has_one() -> None:
+    """Unlimited slots are never waited for."""
+    slots, switch = Slots(), Cancellation()
+    with slots.one(switch), slots.one(switch):
+        assert slots.count is None
+
+
+def test_no_slots_at_all_are_refused() -> None:
+    """With none every run would wait for ever."""
+    with pytest.raises(ValueError, match="0 slots"):
+        Slots(0)
