@@ -4,6 +4,9 @@
 a Markdown file that a coding agent gets as its task, with `$ARGUMENTS` replaced by what the user typed after the
 command's name (Spec Kit's "generic" integration). Every command of a step gets the step's prompt, as in Spec Kit's own
 bundled workflow. A later step is the next feature on the same workspace.
+
+Steps may work beside each other on copies of one workspace, which are merged afterwards. So what `specify init` writes
+is made the same in every copy, and Spec Kit's pointer to the feature at hand does not outlive its step.
 """
 
 from __future__ import annotations
@@ -22,6 +25,12 @@ PROMPT = Path("/in/prompt.txt")
 OUT = Path("/out")
 PROJECT = Path(".specify")
 COMMANDS = PROJECT / "commands"
+POINTER = PROJECT / "feature.json"
+"""Names the feature at hand; Spec Kit's own `.specify/.gitignore` calls it per-checkout state, not to be shared."""
+REGISTERS = ("integrations/*.manifest.json", "workflows/workflow-registry.json")
+"""Where Spec Kit enters what it has installed, and when."""
+TIMES = {"installed_at", "updated_at"}
+NO_TIME = "1970-01-01T00:00:00+00:00"
 PHASES = ("specify", "plan", "tasks", "implement")
 INIT = (
     *("specify", "init", "--here", "--force", "--non-interactive", "--ignore-agent-tools", "--script", "sh"),
@@ -38,6 +47,15 @@ wait, decide yourself as a careful engineer would, and write the decision down w
 
 
 def main() -> int:
+    """Carry out one step without the pointer of another, and leave none behind; return the step's exit code."""
+    POINTER.unlink(missing_ok=True)
+    try:
+        return carry_out_all()
+    finally:
+        POINTER.unlink(missing_ok=True)
+
+
+def carry_out_all() -> int:
     """Carry out the phases until one fails; return the step's exit code."""
     step = json.loads(STEP.read_text(encoding="utf-8"))
     prompt = PROMPT.read_text(encoding="utf-8")
@@ -64,8 +82,26 @@ def set_up() -> Phase:
     """Put Spec Kit's files into the workspace, from the package alone."""
     started_at, started = time.time(), time.monotonic()
     code = subprocess.run(INIT, stdin=subprocess.DEVNULL, check=False).returncode
+    if code == 0:
+        make_repeatable()
     seconds = round(time.monotonic() - started, 3)
     return Phase(name="init", seconds=seconds, exit_code=code, detail="specify init", started_at=started_at)
+
+
+def make_repeatable() -> None:
+    """Take out of Spec Kit's registers what differs between two equal installations.
+
+    That is the time of day, and the order of the keys, which is partly that of a directory's entries on the disk. When
+    it was installed is told by the phase; Spec Kit itself shows these times to people and decides nothing by them.
+    """
+    for file in (file for pattern in REGISTERS for file in PROJECT.glob(pattern)):
+        content = json.loads(file.read_text(encoding="utf-8"), object_hook=without_times)
+        file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def without_times(entry: dict[str, object]) -> dict[str, object]:
+    """Return an entry of a register with the epoch in place of its times."""
+    return {key: NO_TIME if key in TIMES else value for key, value in entry.items()}
 
 
 def carry_out(name: str, prompt: str, seed: int) -> Phase:

@@ -40,14 +40,14 @@ def decide(args: Namespace, console: Console, verb: Verb) -> int:
     asked = _asked(place, record, step)
     now = time.time()
     if (before := decided(place.layout, asked, now)) is not None:
-        raise _decided(place, asked.step, before)
+        raise _decided(place, record, asked.step, before)
     given = Answer(step=asked.step, decision=verb, message=args.message, decided_at=iso(now) or "")
     first = answer(place.layout, asked.index, given)
     if first is not None and (before := decided(place.layout, asked, now)) is not None:
-        raise _decided(place, asked.step, before)
+        raise _decided(place, record, asked.step, before)
     word = "approved" if verb == "approve" else "rejected"
     console.say(f"{word}: {asked.step} of {place.framework}/{place.run_id}: {' '.join(asked.message.split())}")
-    console.say("a runner at work sees it at once or when its other runs have ended; else continue: runner go")
+    console.say(f"a runner at work sees it at once or when its other runs have ended; else {_onward(record)}")
     return ExitCode.PASSED
 
 
@@ -62,7 +62,7 @@ def _asked(place: Place, record: RunRecord, step: str) -> Suspension:
         (planned,) = (one for one in choices if step in {one.id, str(one.index)})
         past = ended.get(planned.id)
         if past is not None and past.decision is not None:
-            raise _decided(place, planned.id, past.decision)
+            raise _decided(place, record, planned.id, past.decision)
         found = None if past is not None else _question(place, record, planned.index)
         if found is None:
             words = f"it ended as {past.outcome}" if past is not None else "it has not been asked"
@@ -87,7 +87,7 @@ def _only(place: Place, record: RunRecord, waiting: Sequence[Suspension]) -> Sus
     raise ConfigError(
         f"{len(open_ones or waiting)} steps of {place.run_id} wait for approval" if open_ones else "all is decided",
         why=names,
-        hint=f"name one: {place.run_id}@{(open_ones or waiting)[0].step}" if open_ones else "continue: runner go",
+        hint=f"name one: {place.run_id}@{(open_ones or waiting)[0].step}" if open_ones else _onward(record),
     )
 
 
@@ -104,9 +104,14 @@ def _not_waiting(place: Place, record: RunRecord, what: str) -> ConfigError:
     return ConfigError(what, why="; ".join([state, *decisions]), hint=f"runner steps {place.run_id}")
 
 
-def _decided(place: Place, step: str, decision: DecisionRecord) -> ConfigError:
+def _onward(record: RunRecord) -> str:
+    """Say how the run's own experiment goes on; `runner go` alone would be the default one."""
+    return f"continue: runner go {record.run.experiment}"
+
+
+def _decided(place: Place, record: RunRecord, step: str, decision: DecisionRecord) -> ConfigError:
     return ConfigError(
         f"{step} of {place.run_id} has been decided",
         why=f"it was {decision_words(decision)}",
-        hint="nobody can decide twice; continue: runner go",
+        hint=f"nobody can decide twice; {_onward(record)}",
     )

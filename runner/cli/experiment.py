@@ -20,7 +20,7 @@ from runner.cli.workplace import Workplace
 from runner.errors import ExitCode
 from runner.events import EventSink, Notice
 from runner.execution.cancellation import Cancellation
-from runner.execution.fork import Origin
+from runner.execution.place import Origin
 from runner.ledger.rows import LedgerRow
 from runner.plan.models import Run
 from runner.plan.resume import FINAL_OUTCOMES
@@ -198,6 +198,8 @@ def _last_words(session: Session, rows: Sequence[LedgerRow]) -> None:
     if bad:
         console.say(f"look closer: runner show {bad[0].directory}")
     if waiting:
-        console.say(f"{count_words(len(waiting))}: runner approve RUN or runner reject RUN, then runner go")
+        console.say(
+            f"{count_words(len(waiting))}: runner approve RUN or runner reject RUN, then go again, with the same arguments"
+        )
     if any(row.outcome in {None, "cancelled", "broken"} for row in bad):
         console.say("continue: runner go, with the same arguments")

@@ -17,7 +17,7 @@ from runner.errors import ConfigError
 from runner.evidence.history.oci import KeptStep
 from runner.evidence.layout import RunLayout
 from runner.evidence.records import RunRecord
-from runner.execution.fork import Origin
+from runner.execution.place import Origin
 from runner.execution.values import Values
 from runner.plan.fork import Changes, Past, forked, performed_by, remaining
 from runner.plan.models import Ancestry, ImageRef, PlannedStep, Run

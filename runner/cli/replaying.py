@@ -14,7 +14,8 @@ from runner.cli.comparing import Comparison, compare
 from runner.cli.console import Console
 from runner.cli.states import recipe_name
 from runner.errors import ConfigError, ImageError
-from runner.execution.fork import ORIGIN, Origin
+from runner.execution.fork import ORIGIN
+from runner.execution.place import Origin
 from runner.execution.replay import Recorded, recorded_runs
 from runner.gateway.recording import CALLS, Recording, digest, load_recording
 from runner.plan.digest import digest_of

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.cli.finding import Place, find_run
+from runner.cli.finding import Place, find_run, read_record
 from runner.cli.parser import unknown
 from runner.errors import ConfigError, StorageError
 from runner.evidence.history.diff import State, state
@@ -15,7 +15,8 @@ from runner.evidence.records import RunRecord
 from runner.execution.fork import ORIGIN
 from runner.names import PROJECT
 from runner.plan.fork import finished
-from runner.plan.models import Run
+from runner.plan.graph import placements
+from runner.plan.models import PlannedStep, Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +35,32 @@ class Kept:
 
         Raises:
             ConfigError: if no such step is kept.
+            StorageError: if it is not, and the run's record cannot be read.
         """
         for one in self.steps:
             if text in {one.id, str(one.number)}:
                 return one
         choices = [one.id for one in self.steps]
+        record = read_record(self.place)
+        for planned in record.run.steps:
+            if text in {planned.id, str(planned.index)}:
+                raise ConfigError(
+                    f"the history of {self.place.run_id} has no step {planned.id}",
+                    why=f"{_why_not_kept(record, planned)}; the history has: {', '.join(choices)}",
+                    hint=f"runner steps {self.place.run_id}",
+                )
         raise unknown(f"step in the history of {self.place.run_id}", text, choices, f"runner steps {self.place.run_id}")
+
+
+def _why_not_kept(record: RunRecord, planned: PlannedStep) -> str:
+    if placements(record.run.steps)[planned.id].mode == "none":
+        return "it works on no workspace"
+    ended = next((one for one in record.steps if one.index == planned.index), None)
+    if ended is None:
+        return "it has not ended"
+    return (
+        f"it was skipped: {ended.reason}" if ended.outcome == "skipped" else "it could not be kept, see the run's notes"
+    )
 
 
 def kept_run(output: Path, text: str) -> Kept:

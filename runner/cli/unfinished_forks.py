@@ -11,7 +11,7 @@ from runner.cli.work import PreparedImages, Work
 from runner.evidence.history.oci import read_steps
 from runner.evidence.layout import RunLayout
 from runner.evidence.records import RunRecord
-from runner.execution.fork import Origin
+from runner.execution.place import Origin
 from runner.execution.recovery import read_record
 from runner.plan.models import Ancestry, Run
 from runner.plan.resume import is_final

@@ -26,8 +26,8 @@ from runner.execution.claim import claim
 from runner.execution.context import Context
 from runner.execution.executors.local import LocalPool
 from runner.execution.experiment import carry_out
-from runner.execution.fork import Origin
 from runner.execution.graph import contained
+from runner.execution.place import Origin
 from runner.execution.recovery import finish_interrupted, sweep_dead
 from runner.execution.slots import Slots
 from runner.gateway.client import start_gateway

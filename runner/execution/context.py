@@ -15,7 +15,7 @@ from runner.errors import EngineError
 from runner.events import EventSink, Notice
 from runner.evidence.layout import RunLayout
 from runner.execution.cancellation import Cancellation
-from runner.execution.fork import Origin
+from runner.execution.place import Origin
 from runner.execution.slots import Slots
 from runner.gateway.session import Gateway
 from runner.plan.models import Run

@@ -16,7 +16,7 @@ from runner.execution.conditions import left_out, question, without_input
 from runner.execution.context import MOST_SPENT, Context, now, release
 from runner.execution.graph import Consideration
 from runner.execution.slots import Turn
-from runner.execution.step import StepDone, StepOrder, decided_step, fail_step, perform_step, skip_step
+from runner.execution.step import StepDone, StepOrder, cancel_step, decided_step, fail_step, perform_step, skip_step
 from runner.execution.story import Clock, Story, write_step
 from runner.execution.values import Unusable, Values
 from runner.execution.workspaces import MergeConflict, Workspaces
@@ -61,12 +61,13 @@ class Course:
         started = time.monotonic()
         with self.lock:
             self.story.under_way.add(step.id)
+        if self.context.cancellation.cancelled:
+            # The user waits, and what a step works on may take long to make ready.
+            return self._end_early(step, cancel_step(self.run, step), started)
         try:
             place = self.workspaces.enter(step)
         except MergeConflict as conflict:
-            failed = fail_step(self.run, step, str(conflict), conflicts=conflict.paths)
-            self._tell(failed, time.monotonic() - started)
-            return self._end(step, failed)
+            return self._end_early(step, fail_step(self.run, step, str(conflict), conflicts=conflict.paths), started)
         order = StepOrder(
             context=self.context,
             run=self.run,
@@ -109,7 +110,6 @@ class Course:
                 return self._end(step, fail_step(self.run, step, str(error)))
             asked = approvals.ask(self.run, step, message, now())
             approvals.post(self.layout, asked)
-            approvals.post(self.layout, asked)
             self.context.events(
                 Notice(time=now(), run=self.run.id, text=f"step {step.id} waits for approval: {message}")
             )
@@ -129,6 +129,10 @@ class Course:
         """Return a step because of which the whole run is carried out again; empty if there is none."""
         with self.lock:
             return next((name for name, one in self.story.done.items() if one.record.outcome in _REDONE), "")
+
+    def _end_early(self, step: PlannedStep, done: StepDone, started: float) -> Verdict:
+        self._tell(done, time.monotonic() - started)
+        return self._end(step, done)
 
     def _end(self, step: PlannedStep, done: StepDone, *, left_out: bool = False) -> Verdict:
         """Take down what a step came to, and say what it means for the others."""

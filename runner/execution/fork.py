@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from runner.errors import StorageError
 from runner.evidence.atomic import storage_error
@@ -15,27 +13,14 @@ from runner.evidence.history.restore import restore
 from runner.evidence.history.snapshot import open_history, take_snapshot
 from runner.evidence.layout import RunLayout
 from runner.evidence.tree import scan
+from runner.execution.context import Context
+from runner.execution.place import Origin
 from runner.plan.models import Ancestry, Run
-
-if TYPE_CHECKING:
-    from runner.execution.context import Context
 
 ORIGIN = 0
 """Number of the workspace that a forked run is given, in its own history."""
 ORIGIN_ID = "origin"
 """What is in the place of a step's name there."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Where the workspace that a forked run begins with is kept."""
-
-    history: Path
-    """Folder `history` of the run that is continued."""
-    number: int
-    """Of the step in it."""
-    state: Path | None = None
-    """What /state is to hold at the start: a folder `state` of that run; None for nothing."""
 
 
 def begin(context: Context, run: Run) -> tuple[str, ...]:

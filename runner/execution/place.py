@@ -22,3 +22,15 @@ class Place:
     """Whether the workspace can be read only."""
     before: TreeScan
     """The workspace as the step finds it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where the workspace that a forked run begins with is kept."""
+
+    history: Path
+    """Folder `history` of the run that is continued."""
+    number: int
+    """Of the step in it."""
+    state: Path | None = None
+    """What /state is to hold at the start: a folder `state` of that run; None for nothing."""

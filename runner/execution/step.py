@@ -107,6 +107,11 @@ def break_step(run: Run, step: PlannedStep, reason: str) -> StepDone:
     return _unperformed(run, step, "broken", reason)
 
 
+def cancel_step(run: Run, step: PlannedStep) -> StepDone:
+    """Record a step that could have begun when the user stopped everything."""
+    return _unperformed(run, step, "cancelled", "stopped by the user")
+
+
 def fail_step(run: Run, step: PlannedStep, reason: str, conflicts: Sequence[str] = ()) -> StepDone:
     """Record a step that failed before it began: what it needs cannot be had, or steps before it contradict."""
     return _with(_unperformed(run, step, "failed", reason), conflicts=tuple(conflicts))

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from runner.errors import RunnerError
 from runner.gateway.child import START_SECONDS, Child
 from runner.gateway.known import Known, absolute, added, opening, recorded, spent_in
-from runner.gateway.leftovers import hold, remove_leftovers
+from runner.gateway.leftovers import hold, own, remove_leftovers
 from runner.gateway.session import (
     Gateway,
     GatewayError,
@@ -74,6 +74,7 @@ class GatewayProcess:
         self.settings = settings
         self.folder = Path(tempfile.mkdtemp(prefix="cgr-", dir=settings.runtime))
         self.held = hold(self.folder)
+        self._owned = own(self.folder)
         self.deaths: deque[float] = deque(maxlen=restarts + 1)
         """When it died, of late; from time.monotonic()."""
         self._open: dict[str, Known] = {}
@@ -163,6 +164,7 @@ class GatewayProcess:
                 one.recover(self.folder)
         self._open.clear()
         os.close(self.held)
+        os.close(self._owned)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _close(self, one: Known) -> Totals:

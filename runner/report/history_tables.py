@@ -8,7 +8,7 @@ from typing import Any
 from runner.evidence.history.diff import Change, TextDiff
 from runner.evidence.history.oci import KeptStep
 from runner.evidence.records import METRIC_NAMES, RunRecord
-from runner.evidence.walk import show_path
+from runner.evidence.walk import FILE, show_path
 from runner.plan.graph import dependencies, is_linear
 from runner.report.format import DASH, count, duration, size
 from runner.report.step_notes import step_notes
@@ -171,5 +171,5 @@ def _side(change: Change, *, old: bool) -> dict[str, Any] | None:
     node = change.old if old else change.new
     if node is None:
         return None
-    mode = f"{node.mode:04o}"
-    return {"kind": node.kind, "mode": mode, "size": node.size or None, "sha256": node.sha256 or None}
+    known = node.size if node.kind == FILE else None
+    return {"kind": node.kind, "mode": f"{node.mode:04o}", "size": known, "sha256": node.sha256 or None}

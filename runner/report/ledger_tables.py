@@ -90,4 +90,5 @@ def facts_of(row: LedgerRow, model_label: str) -> RunFacts:
         model_label=row.model_label or model_label,
         metrics=row.metrics,
         waits_for=tuple(one.step for one in row.waits_for),
+        forked_from=row.forked_from,
     )

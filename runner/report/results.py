@@ -31,6 +31,8 @@ class RunFacts:
     metrics: Metrics
     waits_for: tuple[str, ...] = ()
     """Approvals it waits for."""
+    forked_from: str = ""
+    """The run and step that it went on from."""
 
 
 _COLUMNS = (
@@ -58,13 +60,15 @@ _METRIC_NOTES = {
 def result_table(runs: Iterable[RunFacts], reasons: Mapping[str, str] | None = None) -> Table:
     """Return one row per framework and scenario; numbers are medians over its finished runs.
 
+    A fork has a row of its own: it did other steps than a repetition, from another beginning.
+
     Args:
         runs: the runs of the experiment, in the order in which rows should first appear.
         reasons: why a metric (by its name in `metrics.json`) is null, for the note below the table.
     """
-    cells: dict[tuple[str, str], list[RunFacts]] = {}
+    cells: dict[tuple[str, str, str], list[RunFacts]] = {}
     for run in runs:
-        cells.setdefault((run.framework, run.scenario), []).append(run)
+        cells.setdefault((run.framework, run.scenario, run.run_id if run.forked_from else ""), []).append(run)
     everything = [run for group in cells.values() for run in group]
     labels = sorted({run.model_label for run in everything})
     notes = ["wall, tokens, cpu and memory are medians per run"] if everything else []
@@ -73,7 +77,10 @@ def result_table(runs: Iterable[RunFacts], reasons: Mapping[str, str] | None = N
     return Table(
         title=f"model: {', '.join(labels)}" if labels else "",
         columns=_COLUMNS,
-        rows=tuple(_row(framework, scenario, group) for (framework, scenario), group in cells.items()),
+        rows=tuple(
+            _row(framework, f"{scenario} (fork)" if fork else scenario, group)
+            for (framework, scenario, fork), group in cells.items()
+        ),
         notes=tuple(notes),
     )
 
@@ -155,6 +162,7 @@ def result_values(runs: Iterable[RunFacts]) -> list[dict[str, object]]:
             "outcome": run.outcome,
             "reason": run.reason,
             "waits_for": list(run.waits_for),
+            "forked_from": run.forked_from,
             "model": run.model_label,
             "metrics": dict(run.metrics),
         }

@@ -137,15 +137,13 @@ def test_collection_follows_no_link_and_opens_no_pipe(done: tuple[Project, str, 
     import zstandard
 
     root = _one(done[0], "links")
-    data = zstandard.ZstdDecompressor().decompressobj().decompress((root / "run.tar.zst").read_bytes())
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+    with zstandard.open(root / "run.tar.zst", "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        manifest = json.load(archive.extractfile(archive.next() or tarfile.TarInfo()) or io.BytesIO())
         members = {member.name.rpartition("generated_artifacts/")[2]: member for member in archive}
     assert members["shadow"].issym()
     assert members["root"].issym()
     assert "two\nlines" in members
     assert "pipe" not in members
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        manifest = json.load(archive.extractfile("manifest.json") or io.BytesIO())
     assert any("pipe" in str(skipped) for skipped in manifest["skipped"])
 
 

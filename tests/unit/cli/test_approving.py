@@ -65,6 +65,7 @@ def test_the_only_question_needs_no_name(output: Path, verb: str, state: str) ->
     code, out, err = run(output, verb, RUN, "--message", "why not")
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == f"{verb.rstrip('e')}ed: release of ghspec/{RUN}: Go on with release?"
+    assert out.endswith("else continue: runner go default\n"), "another experiment would not go on with this run"
     answer = read_answer(layout, 3)
     assert answer is not None
     assert (answer.step, answer.decision, answer.message) == ("release", verb, "why not")
@@ -93,6 +94,7 @@ def test_nobody_decides_twice(output: Path) -> None:
     assert code == 2
     assert f"release of {RUN} has been decided" in err
     assert "it was rejected on 2026-01-01 10:00:00 UTC: no" in err
+    assert "continue: runner go default\n" in err
 
 
 def write_json_answer(layout: RunLayout, given: Answer) -> None:

@@ -79,6 +79,8 @@ def test_diff(kept: Path) -> None:
         ("crud-r1@", "names no step"),
         ("crud-r1@studnt", "did you mean student?"),
         ("crud-r2@1", "has no history"),
+        ("crud-r1@3", "the history of crud-r1-0123456789 has no step teacher"),
+        ("crud-r1@teacher", "it has not ended; the history has: student, course"),
     ],
 )
 def test_step_that_is_not_there(kept: Path, text: str, words: str) -> None:
@@ -86,6 +88,39 @@ def test_step_that_is_not_there(kept: Path, text: str, words: str) -> None:
     code, _, err = run(kept, "open", text)
     assert code != 0
     assert words in err
+
+
+@pytest.mark.parametrize(
+    ("planned", "ended", "words"),
+    [
+        ({"kind": "model"}, {"outcome": "passed"}, "it works on no workspace"),
+        ({}, {"outcome": "skipped", "reason": "step course did not pass"}, "it was skipped: step course did not pass"),
+        ({}, {"outcome": "passed"}, "it could not be kept"),
+    ],
+)
+def test_step_of_the_run_that_the_history_has_not(
+    kept: Path, planned: dict[str, str], ended: dict[str, str], words: str
+) -> None:
+    """A step of the run that is not in its history is refused with the reason, not as an unknown name."""
+    layout = RunLayout(kept / "ghspec" / RUN)
+    record = RunRecord.model_validate_json(layout.metadata.read_bytes())
+    steps = (*record.run.steps[:2], record.run.steps[2].model_copy(update=planned))
+    last = record.steps[1].model_copy(update={"id": "teacher", "index": 3, **ended})
+    update = {"run": record.run.model_copy(update={"steps": steps}), "steps": (*record.steps, last)}
+    write_json(layout.metadata, record.model_copy(update=update))
+    code, _, err = run(kept, "open", "crud-r1@teacher")
+    assert code == 2
+    assert words in err
+
+
+def test_diff_knows_the_size_of_an_empty_file(output: Path) -> None:
+    """In JSON an empty file has 0 bytes; null is for what has no size."""
+    layout = RunLayout(output / "ghspec" / RUN)
+    (layout.workspace / "folder").mkdir(parents=True)
+    (layout.workspace / "folder" / "empty").touch()
+    take_snapshot(open_history(layout.history), layout.workspace, scan(layout.workspace), 1, "student")
+    found = {one["path"]: one["new"] for one in json.loads(run(output, "diff", "crud-r1@1", "--json")[1])["changes"]}
+    assert {path: one["size"] for path, one in found.items()} == {"folder/empty": 0}
 
 
 def test_open(kept: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from support.fake_world import World
 
 from runner.evidence.history.oci import KeptStep, read_index, read_steps
 from runner.execution.context import Context
-from runner.execution.fork import Origin
+from runner.execution.place import Origin
 from runner.execution.run import perform_run
 from runner.plan.fork import Changes, Past, forked, remaining
 from runner.plan.models import Ancestry, Run

@@ -249,6 +249,23 @@ def test_the_switch_ends_every_branch(world: World) -> None:
     assert (world.containers_left, world.volumes_left) == ([], [])
 
 
+def test_the_switch_makes_nothing_ready_for_what_has_not_begun(world: World) -> None:
+    """The user does not wait for copies of the workspace in which nothing will happen."""
+
+    def stop(box: Box) -> int:
+        world.cancellation.cancel()
+        box.sleep(60)
+        return 0
+
+    world.engine.register(_each(b=stop))
+    run = _run(world, "a b:a c:a d:a")
+    done = perform_run(dataclasses.replace(world.context, slots=Slots(1)), run)
+    assert _outcomes(done) == {"a": "passed", "b": "cancelled", "c": "cancelled", "d": "cancelled"}
+    assert [len(step.attempts) for step in done.record.steps] == [1, 1, 0, 0]
+    assert world.engine.calls.count("volumes.create") == len(["trunk", "view of b"])
+    assert not world.context.layout(run).views.exists()
+
+
 def _again(world: World, run: Run, done: RunDone) -> RunDone:
     return perform_run(world.context, run, reload(world.context, world.context.layout(run), done.record))
 

@@ -101,13 +101,10 @@ def test_command_becomes_a_task(recipe_module: Load) -> None:
     assert "Nobody can answer" in task
 
 
-@pytest.mark.processes
-def test_first_failing_phase_ends_a_step(
-    recipe_module: Load, agent: Callable[[str, int], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Phases after a failed one do not start; the result has those that ran, and says which one failed."""
+@pytest.fixture
+def adapter(recipe_module: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The adapter of ghspec, in a workspace that has Spec Kit's commands."""
     adapter = recipe_module("ghspec", "adapter")
-    agent(_trajectory("LimitsExceeded", "LimitsExceeded"), 0)
     monkeypatch.chdir(tmp_path)
     for name, value in (("STEP", "step.json"), ("PROMPT", "prompt.txt"), ("OUT", "out")):
         monkeypatch.setattr(adapter, name, tmp_path / value)
@@ -118,10 +115,60 @@ def test_first_failing_phase_ends_a_step(
         file = tmp_path / adapter.COMMANDS / f"speckit.{phase}.md"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("$ARGUMENTS")
+    return adapter
+
+
+@pytest.mark.processes
+def test_first_failing_phase_ends_a_step(
+    adapter: ModuleType, agent: Callable[[str, int], None], tmp_path: Path
+) -> None:
+    """Phases after a failed one do not start; the result has those that ran, and says which one failed."""
+    agent(_trajectory("LimitsExceeded", "LimitsExceeded"), 0)
     assert adapter.main() == 1
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert result["message"] == "phase specify failed: LimitsExceeded"
     assert [phase["name"] for phase in result["phases"]] == ["specify"]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("ending", ["Submitted", "LimitsExceeded"])
+def test_pointer_to_the_feature_belongs_to_one_step(
+    adapter: ModuleType, agent: Callable[[str, int], None], tmp_path: Path, ending: str
+) -> None:
+    """What an earlier step left is gone before the first phase, and what this one wrote when it has ended."""
+    pointer = tmp_path / ".specify" / "feature.json"
+    agent(_trajectory(ending, ""), 0)
+    # The agent's stand-in notes what it found, and then does what Spec Kit's script for new features does.
+    program = tmp_path / "bin" / "mini"
+    note = f"[ -e {pointer} ] && echo there >> {tmp_path}/seen || echo gone >> {tmp_path}/seen; echo '{{}}' > {pointer}"
+    program.write_text(FAKE.replace("\n", f"\n{note}\n", 1))
+    pointer.write_text('{"feature_directory": "specs/001-earlier"}')
+    adapter.main()
+    assert (tmp_path / "seen").read_text().split()[:2] == ["gone", "there"][: 2 if ending == "Submitted" else 1]
+    assert not pointer.exists()
+
+
+def test_two_installations_are_the_same_bytes(
+    recipe_module: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the time of day nor the order of a directory shows in Spec Kit's registers; all else in them stays."""
+    adapter = recipe_module("ghspec", "adapter")
+    made = []
+    for time, names in (("2030-01-02T03:04:05.678901+00:00", "abc"), ("2031-01-02T03:04:05.678901+00:00", "cab")):
+        folder = tmp_path / time[:4] / ".specify"
+        registers = [folder / "integrations" / "generic.manifest.json", folder / "workflows" / "workflow-registry.json"]
+        for file in registers:
+            file.parent.mkdir(parents=True)
+            entry = {"installed_at": time, "updated_at": time, "version": "1"}
+            file.write_text(json.dumps({"installed_at": time, "files": dict.fromkeys(names, "0" * 64), "flow": entry}))
+        monkeypatch.chdir(folder.parent)
+        adapter.make_repeatable()
+        made.append([file.read_bytes() for file in registers])
+    assert made[0] == made[1]
+    content = json.loads(made[0][0])
+    assert content["files"] == dict.fromkeys("abc", "0" * 64)
+    assert content["flow"]["version"] == "1"
+    assert content["installed_at"] == content["flow"]["updated_at"] == adapter.NO_TIME
 
 
 def test_a_workspace_without_commands_fails_by_name(

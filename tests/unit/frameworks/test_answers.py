@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import compileall
 import subprocess
+from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,9 @@ from runner.spec.load import load_scenario
 from runner.spec.project import Project
 
 PHASES = {"mini-swe-agent": 1, "ghspec": 4}
-CELLS = [(framework, scenario) for framework in PHASES for scenario in ("crud", "hello")]
+CELLS = [(framework, scenario) for framework in PHASES for scenario in ("crud", "crud-graph", "hello")]
+PARTS = ("student", "course", "teacher")
+"""The steps of crud-graph that work beside each other."""
 FINISH = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 EDITS = ("cat > ", "git apply", "mkdir ", "sed -i ")
 """How a command that changes files begins; all others look, run tests or call what only the image has."""
@@ -21,6 +25,13 @@ EDITS = ("cat > ", "git apply", "mkdir ", "sed -i ")
 
 def _answers(project: Project, framework: str, scenario: str) -> dict[str, tuple[ScriptedAnswer, ...]]:
     return load_answers(project.images / framework / "answers" / f"{scenario}.yaml").steps
+
+
+def _worked(project: Project, framework: str, scenario: str) -> dict[str, tuple[ScriptedAnswer, ...]]:
+    """Return the answers of the steps that the framework carries out; those of other kinds call no tools."""
+    steps = load_scenario(project, scenario).value.steps
+    prompts = {step.id for step in steps if step.enabled and step.prompt is not None}
+    return {step: answers for step, answers in _answers(project, framework, scenario).items() if step in prompts}
 
 
 def _commands(answer: ScriptedAnswer) -> list[str]:
@@ -38,16 +49,17 @@ def _replay(steps: tuple[ScriptedAnswer, ...], workspace: Path) -> None:
 
 @pytest.mark.parametrize(("framework", "scenario"), CELLS)
 def test_answers_cover_the_scenario(project: Project, framework: str, scenario: str) -> None:
-    """Every enabled step has answers, in the scenario's order, and there are none for other steps."""
-    enabled = [step.id for step in load_scenario(project, scenario).value.steps if step.enabled]
-    assert list(_answers(project, framework, scenario)) == enabled
+    """Every enabled step that asks a model has answers, in the scenario's order, and there are none for other steps."""
+    steps = load_scenario(project, scenario).value.steps
+    asking = [step.id for step in steps if step.enabled and (step.prompt is not None or step.model is not None)]
+    assert list(_answers(project, framework, scenario)) == asking
 
 
 @pytest.mark.parametrize(("framework", "scenario"), CELLS)
 def test_each_session_ends_by_the_agents_own_word(project: Project, framework: str, scenario: str) -> None:
     """The agent is told to finish once for each phase, alone in its answer, and a step ends with that."""
-    for step, answers in _answers(project, framework, scenario).items():
-        finished = [_commands(answer) == [FINISH] for answer in answers]
+    for step, answers in _worked(project, framework, scenario).items():
+        finished = [[one.strip() for one in _commands(answer)] == [FINISH] for answer in answers]
         assert sum(finished) == PHASES[framework], step
         assert finished[-1], step
 
@@ -55,7 +67,7 @@ def test_each_session_ends_by_the_agents_own_word(project: Project, framework: s
 @pytest.mark.parametrize(("framework", "scenario"), CELLS)
 def test_answers_guard_against_drift(project: Project, framework: str, scenario: str) -> None:
     """Every answer but a step's first look says what it expects to have happened, and all use the agent's one tool."""
-    for answers in _answers(project, framework, scenario).values():
+    for answers in _worked(project, framework, scenario).values():
         assert all(answer.expect for answer in answers[1:])
         assert {call.name for answer in answers for call in answer.tool_calls} == {"bash"}
 
@@ -73,24 +85,47 @@ def test_every_step_leaves_an_application_that_compiles(project: Project, framew
 
 
 @pytest.mark.processes
-def test_both_frameworks_make_the_same_application(project: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("scenario", "files"), [("crud", 15), ("crud-graph", 9)])
+def test_both_frameworks_make_the_same_application(project: Project, tmp_path: Path, scenario: str, files: int) -> None:
     """The scripted model writes the same code in both, so that only the frameworks differ."""
     made = []
     for framework in PHASES:
         workspace = tmp_path / framework
         workspace.mkdir()
-        for answers in _answers(project, framework, "crud").values():
+        for answers in _worked(project, framework, scenario).values():
             _replay(answers, workspace)
-        files = [path for folder in ("app", "tests") for path in sorted((workspace / folder).rglob("*.py"))]
-        made.append({path.relative_to(workspace).as_posix(): path.read_text() for path in files})
-    assert len(made[0]) > 10
+        code = {path: text for path, text in _files(workspace).items() if path.endswith(".py")}
+        assert len(code) == files
+        made.append(code)
     assert made[0] == made[1]
 
 
+def _files(workspace: Path) -> Mapping[str, str]:
+    return {path.relative_to(workspace).as_posix(): path.read_text() for path in workspace.rglob("*") if path.is_file()}
+
+
 @pytest.mark.processes
-def test_ghspec_leaves_a_specification_for_each_step(project: Project, tmp_path: Path) -> None:
-    """Step by step, a numbered folder holds specification, plan and tasks, with every task done at the end."""
-    for number, (step, answers) in enumerate(_answers(project, "ghspec", "crud").items(), start=1):
+@pytest.mark.parametrize("framework", PHASES)
+def test_parts_written_beside_each_other_fit_together(project: Project, framework: str, tmp_path: Path) -> None:
+    """No two of the three parts write a file differently, and the routes come to what they have written together."""
+    written = []
+    for part in PARTS:
+        workspace = tmp_path / part
+        workspace.mkdir()
+        _replay(_answers(project, framework, "crud-graph")[part], workspace)
+        written.append(_files(workspace))
+    for one, other in combinations(written, 2):
+        assert {path for path in one.keys() & other.keys() if one[path] != other[path]} == set()
+    assert all(f"app/{part}.py" in files for part, files in zip(PARTS, written, strict=True))
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("scenario", "numbers"), [("crud", (1, 2, 3, 4, 5, 6)), ("crud-graph", (1, 1, 1, 2))])
+def test_ghspec_leaves_a_specification_for_each_step(
+    project: Project, tmp_path: Path, scenario: str, numbers: tuple[int, ...]
+) -> None:
+    """A numbered folder for each step holds specification, plan and tasks; steps beside each other have one number."""
+    for number, (step, answers) in zip(numbers, _worked(project, "ghspec", scenario).items(), strict=True):
         _replay(answers, tmp_path)
         folder = tmp_path / "specs" / f"{number:03d}-{step}"
         assert {"spec.md", "plan.md", "tasks.md"} <= {path.name for path in folder.iterdir()}

@@ -17,7 +17,7 @@ import openai
 import pytest
 
 from runner.gateway.client import GatewayProcess, start_gateway
-from runner.gateway.leftovers import hold, remove_leftovers
+from runner.gateway.leftovers import hold, own, remove_leftovers
 from runner.gateway.session import GatewayError, SessionSpec
 from runner.gateway.settings import GatewaySettings
 
@@ -113,6 +113,20 @@ def test_leftover_folder_is_removed_and_a_held_one_kept(tmp_path: Path) -> None:
     assert remove_leftovers(tmp_path) == [tmp_path / "cgr-old"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
     os.close(holder)
+
+
+def test_gateway_that_outlives_its_runner_is_waited_for(tmp_path: Path) -> None:
+    """What it still writes down is on disk before its folder is taken for left behind; one of a live runner stays."""
+    folder, last_words = tmp_path / "cgr-old", tmp_path / "said"
+    folder.mkdir()
+    held, alive = hold(folder), own(folder)
+    assert remove_leftovers(tmp_path) == []
+    code = "import pathlib, sys, time; time.sleep(0.5); pathlib.Path(sys.argv[1]).touch()"
+    with subprocess.Popen([sys.executable, "-c", code, last_words], pass_fds=(held,)):
+        os.close(held)
+        os.close(alive)
+        assert remove_leftovers(tmp_path) == [folder]
+        assert last_words.exists()
 
 
 @pytest.mark.parametrize("stream", [False, True])

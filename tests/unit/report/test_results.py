@@ -39,6 +39,19 @@ def test_one_row_per_framework_and_scenario() -> None:
     assert [(row[0].text, row[1].text) for row in table.rows] == [("b", "crud"), ("a", "crud"), ("b", "hello")]
 
 
+def test_a_fork_is_no_repetition() -> None:
+    """A run that went on from another one has a row of its own: it did only a part of the steps."""
+    fork = replace(facts(outcome="failed", wall_seconds=1), forked_from="crud-r1-9876543210@student")
+    table = result_table([facts(wall_seconds=60), fork, replace(fork, run_id="crud-r1-1111111111")])
+    assert [[cell.text for cell in row[:3]] for row in table.rows] == [
+        ["mini", "crud", "1/1"],
+        ["mini", "crud (fork)", "0/1"],
+        ["mini", "crud (fork)", "0/1"],
+    ]
+    assert cells([facts(wall_seconds=60), fork])["wall"] == "1m00s"
+    assert [one["forked_from"] for one in result_values([facts(), fork])] == ["", "crud-r1-9876543210@student"]
+
+
 def test_medians_per_run_and_per_step() -> None:
     """Numbers are medians over the runs, and per step where the column says so."""
     row = cells([facts(tokens_in=value, wall_seconds=value / 100) for value in (100, 200, 900)])
