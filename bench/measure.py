@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import median
 
 import history
+import ledger
 import scheduling
 from gateway.measuring import METERED, measure_gateway
 
@@ -46,6 +47,7 @@ THRESHOLDS = {
     "gateway_rss_200_streams_bytes": 150.0 * 1024**2,
     "gateway_metering_differences": 0.0,
     **history.THRESHOLDS,
+    **ledger.THRESHOLDS,
     **scheduling.THRESHOLDS,
 }
 """Figure -> largest value that is accepted."""
@@ -75,6 +77,7 @@ def main(metered: int = METERED) -> int:
         **measure_planning(),
         **gateway,
         **history.measure(),
+        **ledger.measure(),
         **scheduling.measure(),
     }
     BUILD.mkdir(exist_ok=True)

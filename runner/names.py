@@ -25,6 +25,8 @@ LABEL_OWNER_HOST = LABEL_PREFIX + "owner-host"
 LABEL_CPUS = LABEL_PREFIX + "reserved-cpus"
 LABEL_MEMORY = LABEL_PREFIX + "reserved-memory"
 LABEL_CGROUP = LABEL_PREFIX + "cgroup-parent"
+LABEL_DEADLINE = LABEL_PREFIX + "deadline"
+"""Seconds since the epoch at which an attempt is over, whatever its container does."""
 LABEL_INPUTS = LABEL_PREFIX + "inputs"
 """On an image: sha256 of everything that went into it."""
 

@@ -122,7 +122,10 @@ class Console:
         """Print the result as one JSON document on stdout; a NaN or an infinity is a defect."""
         import json
 
-        self._put(self.out, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        from runner.evidence.logs import escape_json
+
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        self._put(self.out, escape_json(text) + "\n")
 
     def table(self, table: Table) -> None:
         """Print a table, with its title above and its notes below."""

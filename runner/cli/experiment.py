@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,30 +13,28 @@ from types import MappingProxyType
 
 from runner.cli.console import Console
 from runner.cli.interrupt import interruptible
+from runner.cli.journal import Journal, Opened
 from runner.cli.live import notices, tell_all, watching
 from runner.cli.logging import logging_to
 from runner.cli.progress import begin
+from runner.cli.results import Results, rows_of, show_results
 from runner.cli.work import PreparedImages, Work, build_images, carry, clear_away, decided, open_work, slots_for
 from runner.cli.workplace import Workplace
 from runner.errors import ExitCode
 from runner.events import EventSink, Notice
 from runner.execution.cancellation import Cancellation
+from runner.execution.control import Control
 from runner.execution.place import Origin
 from runner.ledger.rows import LedgerRow
 from runner.plan.models import Run
 from runner.plan.resume import FINAL_OUTCOMES
 from runner.report.exit_code import WAITING, exit_code
 from runner.report.format import plural
-from runner.report.ledger_tables import facts_of
 from runner.report.plan_tables import reasons, summary
-from runner.report.results import otherwise, result_table, result_values
-from runner.report.waiting import count_words, waiting_lines
 from runner.spec.load import Inputs
 
 _HISTORY = 20
 """Latest finished runs per framework and scenario that the estimate looks at."""
-_NAMED = 10
-"""Runs that did not pass and are named below the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +45,7 @@ class Session:
     args: Namespace
     console: Console
     log: EventSink
+    journal: Journal
 
 
 @contextmanager
@@ -53,8 +53,12 @@ def open_session(args: Namespace, console: Console, workplace: Workplace, inputs
     """Open an experiment's work and the log, and clear away what dead runners left; errors as `open_work`."""
     with open_work(workplace, inputs, fresh=args.fresh) as work:
         verbose = console.err if args.verbose else None
-        with logging_to(workplace.project.state, verbose=verbose) as log:
-            session = Session(work=work, args=args, console=console, log=log)
+        opened = Opened(pid=os.getpid(), experiment=inputs.experiment.value.name, label=work.label, time=time.time())
+        with (
+            logging_to(workplace.project.state, verbose=verbose) as log,
+            Journal(work.output, opened) as journal,
+        ):
+            session = Session(work=work, args=args, console=console, log=tell_all(log, journal), journal=journal)
             for note in inputs.notes:
                 console.warn(note)
             _clear_away(session)
@@ -98,8 +102,11 @@ def perform(
     *,
     planned: Sequence[Run] = (),
     origins: Mapping[str, Origin] = MappingProxyType({}),
-) -> None:
+) -> str:
     """Carry the runs out, showing progress; returns when all have ended or the user has stopped them.
+
+    Returns:
+        Why some were not begun, for `conclude`; see `carry`.
 
     Args:
         session: what the stages share.
@@ -110,17 +117,19 @@ def perform(
         origins: what a forked run begins with, by the run's digest.
     """
     if not todo:
-        return
+        return ""
     work, console = session.work, session.console
     slots = slots_for(work, todo)
     kinds = [(run.framework.name, run.scenario) for run in todo]
     progress = begin(kinds, jobs=min(slots, len(todo)), now=time.time(), history=_history(work))
-    cancellation = Cancellation()
+    cancellation, title = Cancellation(), f"{work.inputs.experiment.value.name}, {work.label}"
+    session.journal.plan(title, progress)
     with (
-        watching(console, progress, f"{work.inputs.experiment.value.name}, {work.label}") as view,
+        Control(work.output) as control,
+        watching(console, progress, title) as view,
         interruptible(console, view, cancellation),
     ):
-        carry(
+        return carry(
             work,
             images,
             todo,
@@ -130,6 +139,7 @@ def perform(
             planned=planned,
             recordings=recordings,
             origins=origins,
+            control=control,
             follow=console.interactive and not console.quiet,
         )
 
@@ -145,61 +155,37 @@ def _history(work: Work) -> dict[tuple[str, str], list[float]]:
     return {kind: values[-_HISTORY:] for kind, values in seconds.items()}
 
 
-def conclude(session: Session, runs: Sequence[Run], images: PreparedImages) -> int:
-    """Show the result of every selected run, done now or before, and return the exit code."""
-    selected = {run.digest for run in runs}
-    rows = [row for row in session.work.ledger.rows() if row.digest in selected]
-    order = {run.digest: number for number, run in enumerate(runs)}
-    rows.sort(key=lambda row: order[row.digest])
-    code = _code(rows, images)
-    facts = [facts_of(row, session.work.label) for row in rows]
-    if session.args.json:
-        session.console.json(
-            {
-                "experiment": session.work.inputs.experiment.value.name,
-                "model": session.work.label,
-                "exit_code": int(code),
-                "images_failed": {name: error.what for name, error in images.failed.items()},
-                "output": str(session.work.output),
-                "runs": result_values(facts),
-            }
-        )
-        return code
-    session.console.table(result_table(facts))
-    _last_words(session, rows)
+def conclude(session: Session, runs: Sequence[Run], images: PreparedImages, stopped: str = "") -> int:
+    """Show the result of every selected run, done now or before, and return the exit code.
+
+    Args:
+        session: what the stages share.
+        runs: the selected runs.
+        images: images of the frameworks.
+        stopped: why some runs were not begun, as `perform` says.
+    """
+    digests = tuple(run.digest for run in runs if run.digest is not None)
+    rows = rows_of(session.work.ledger, digests)
+    code = _code(rows, images, stopped)
+    session.journal.end(code, digests)
+    results = Results(
+        experiment=session.work.inputs.experiment.value.name,
+        label=session.work.label,
+        output=session.work.output,
+        rows=rows,
+        code=code,
+        images_failed={name: error.what for name, error in images.failed.items()},
+        stopped=stopped,
+    )
+    show_results(session.console, results)
     return code
 
 
-def _code(rows: Sequence[LedgerRow], images: PreparedImages) -> ExitCode:
-    """Return the exit code: an image that could not be built outranks failures, not what is broken or interrupted."""
-    code = exit_code(WAITING if row.waits_for else row.outcome for row in rows)
+def _code(rows: Sequence[LedgerRow], images: PreparedImages, stopped: str) -> ExitCode:
+    """Return the exit code: an image that could not be built outranks failures, not what is broken or interrupted.
+
+    Runs that were not begun because others broke were not interrupted by anybody.
+    """
+    unfinished = "broken" if stopped else None
+    code = exit_code(WAITING if row.waits_for else row.outcome or unfinished for row in rows)
     return ExitCode.IMAGE if images.failed and code in {ExitCode.PASSED, ExitCode.FAILED} else code
-
-
-def _last_words(session: Session, rows: Sequence[LedgerRow]) -> None:
-    """Name what did not pass, and where everything is."""
-    console = session.console
-    waiting = [row for row in rows if row.waits_for]
-    bad = [row for row in rows if row.outcome != "passed" and not row.waits_for]
-    for row in bad[:_NAMED]:
-        console.say(f"  {row.directory}: {(row.outcome or 'unfinished').replace('_', ' ')}: {row.reason or '-'}")
-    if len(bad) > _NAMED:
-        console.say(f"  and {len(bad) - _NAMED:,} more: runner runs")
-    for row in waiting[:_NAMED]:
-        for line in waiting_lines(row.directory, row.waits_for):
-            console.say(f"  {row.directory}: {line}")
-    if len(waiting) > _NAMED:
-        console.say(f"  and {len(waiting) - _NAMED:,} more that wait: runner runs --waiting")
-    passed = len(rows) - len(bad) - len(waiting)
-    other = otherwise(WAITING if row.waits_for else row.outcome for row in rows)
-    console.say(
-        f"{plural(len(rows), 'run')}: {passed:,} passed{', ' + other if other else ''}; evidence in {session.work.output}"
-    )
-    if bad:
-        console.say(f"look closer: runner show {bad[0].directory}")
-    if waiting:
-        console.say(
-            f"{count_words(len(waiting))}: runner approve RUN or runner reject RUN, then go again, with the same arguments"
-        )
-    if any(row.outcome in {None, "cancelled", "broken"} for row in bad):
-        console.say("continue: runner go, with the same arguments")

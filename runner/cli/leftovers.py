@@ -2,89 +2,92 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runner.cli.groups import Group
+from runner.cli.old_runs import RunsWanted, attempts_group, images_of_kept_runs, runs_group, unfinished
 from runner.cli.workplace import Workplace
 from runner.engine.docker import connect
 from runner.engine.owner import Owner, current
 from runner.engine.protocol import Engine
 from runner.engine.sweep import Found, Survey, survey
-from runner.errors import RunnerError
+from runner.errors import EngineError, RunnerError, StorageError
+from runner.evidence.copying import remove_tree
 from runner.evidence.superseded import SUPERSEDED
-from runner.evidence.tree import scan
+from runner.evidence.usage import Meter
 from runner.execution.recovery import stale_cgroups, sweep_dead
 from runner.images.locks import alone
+from runner.images.usage import ImageRoom, image_rooms
 from runner.names import LABEL_RUN
-from runner.report.format import plural, size
-
-Item = tuple[str, str]
-"""Name and what there is to know about it."""
+from runner.report.format import duration, size
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
-    """Things of one kind, and how they are removed together."""
+class Wanted:
+    """What is looked at besides what dead runners left."""
 
-    title: str
-    items: tuple[Item, ...]
-    remove: Callable[[], list[str]]
-    """Removes them and returns what could not be removed, and why."""
-    removable: bool = True
-    """False for what is only reported."""
-    bytes: int | None = None
-    """Room they take, None if that is not known."""
-
-    @property
-    def summary(self) -> str:
-        """Write how many there are and how much room they take."""
-        if not self.items:
-            return "none"
-        room = f", {size(self.bytes)}" if self.bytes is not None else ""
-        return plural(len(self.items), "item") + room
-
-    def values(self, problems: Collection[str]) -> dict[str, object]:
-        """Return the group as plain values, for `--json`."""
-        items = [{"name": name, "detail": detail} for name, detail in self.items]
-        return {
-            "title": self.title,
-            "items": items,
-            "bytes": self.bytes,
-            "removable": self.removable,
-            "problems": list(problems),
-        }
+    superseded: bool = False
+    """Replaced run directories."""
+    attempts: bool = False
+    """What earlier attempts left."""
+    images: bool = False
+    images_unused_for: float | None = None
+    """Seconds; None: only images that no recipe asks for any more."""
+    cache: bool = False
+    runs: RunsWanted | None = None
 
 
-def collect(
-    stack: ExitStack, workplace: Workplace, output: Path, *, superseded: bool, images: bool, cache: bool
-) -> list[Group]:
+def collect(stack: ExitStack, workplace: Workplace, output: Path, wanted: Wanted) -> list[Group]:
     """Return what could be removed; nothing is changed yet.
 
     Args:
         stack: keeps the engine's connection open until the groups are not needed any more.
         workplace: project and folders.
         output: folder of run directories.
-        superseded: whether replaced run directories are looked at.
-        images: whether images are looked at.
-        cache: whether the fetch cache is looked at.
+        wanted: what is looked at.
 
     Raises:
-        EngineError: if the engine does not answer.
+        ConfigError: if the place of the archives cannot be used, or a run that is to stay is not known.
+        EngineError: if the engine does not answer, and nothing is wanted that needs none: a full disk may have ended it.
+        StorageError: if the ledger cannot be used.
     """
-    engine = stack.enter_context(connect(workplace.environment))
+    engine = _engine(stack, workplace, wanted)
+    groups = [engine] if isinstance(engine, Group) else list(_in_engine(engine))
+    if cut_off := unfinished(output):
+        groups.append(cut_off)
+    if wanted.superseded:
+        groups.append(_folders("superseded runs", sorted((output / SUPERSEDED).glob("*/*"))))
+    if wanted.attempts:
+        groups.append(attempts_group(output))
+    if wanted.images and not isinstance(engine, Group):
+        groups.append(_images(engine, workplace, output, wanted.images_unused_for))
+    if wanted.cache:
+        groups.append(_cache(workplace.cache))
+    if wanted.runs is not None:
+        groups.append(runs_group(output, wanted.runs))
+    return groups
+
+
+def _engine(stack: ExitStack, workplace: Workplace, wanted: Wanted) -> Engine | Group:
+    """Connect to the engine; if there is none and folders are wanted, return what says so."""
+    try:
+        return stack.enter_context(connect(workplace.environment))
+    except EngineError as error:
+        if wanted.images or not (wanted.superseded or wanted.attempts or wanted.cache or wanted.runs):
+            raise
+        return Group(title="not looked at", items=(("the engine", error.what),), remove=list, removable=False)
+
+
+def _in_engine(engine: Engine) -> Iterator[Group]:
     me = current()
     found = survey(engine, me)
-    groups = [_dead(engine, me, found), _cgroups(engine), _left_alone(found)]
-    if superseded:
-        groups.append(_folders("superseded runs", sorted((output / SUPERSEDED).glob("*/*"))))
-    if images:
-        groups.append(_images(engine, workplace))
-    if cache:
-        groups.append(_cache(workplace.cache))
-    return groups
+    yield _dead(engine, me, found)
+    yield _cgroups(engine)
+    yield _left_alone(found)
 
 
 def _dead(engine: Engine, me: Owner, found: Survey) -> Group:
@@ -119,15 +122,16 @@ def _left_alone(found: Survey) -> Group:
 
 
 def _folders(title: str, folders: list[Path]) -> Group:
-    sizes = [scan(folder).bytes for folder in folders]
+    meter = Meter()
+    sizes = [meter.measure(folder) for folder in folders]
 
     def remove() -> list[str]:
         problems: list[str] = []
         for folder in folders:
             try:
-                shutil.rmtree(folder)
-            except OSError as error:
-                problems.append(f"{folder}: {error.strerror}")
+                remove_tree(folder)
+            except StorageError as error:
+                problems.append(f"{folder}: {error.why or error.what}")
         return problems
 
     items = tuple((str(folder), size(room)) for folder, room in zip(folders, sizes, strict=True))
@@ -147,17 +151,27 @@ def _cache(cache: Path) -> Group:
     return replace(group, remove=remove)
 
 
-def _images(engine: Engine, workplace: Workplace) -> Group:
+def _images(engine: Engine, workplace: Workplace, output: Path, unused_for: float | None) -> Group:
     """Return images that were made of this project's recipes and that nobody needs any more."""
     from runner.cli.image_stage import image_context
     from runner.images import pipeline
 
     context = image_context(workplace, engine)
-    old = pipeline.superseded(context)
+    since = None if unused_for is None else time.time() - unused_for
+    old = pipeline.superseded(context, unused_since=since, keep=images_of_kept_runs(output))
 
     def remove() -> list[str]:
         gone = pipeline.remove(context, old)
         return [f"{one.tag} is in use and stays" for one in old if one.tag not in gone]
 
-    items = tuple((one.tag, f"built from {one.inputs[:12]}") for one in old)
-    return Group(title="old images", items=items, remove=remove)
+    rooms = {one.tag: one for one in image_rooms(context)}
+    items = tuple((one.tag, f"built from {one.inputs[:12]}{_room(rooms.get(one.tag))}") for one in old)
+    total = sum(rooms[one.tag].bytes for one in old if one.tag in rooms)
+    return Group(title="old images", items=items, remove=remove, bytes=total)
+
+
+def _room(room: ImageRoom | None) -> str:
+    if room is None:
+        return ""
+    used = f"last used {duration(time.time() - room.last_used)} ago" if room.last_used is not None else "never used"
+    return f", {size(room.bytes)}, {used}"

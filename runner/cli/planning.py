@@ -12,8 +12,9 @@ from types import MappingProxyType
 
 from runner.cli.finding import find_run
 from runner.cli.selection import names
-from runner.cli.waiting import look_for_answers
+from runner.cli.waiting import look_for_answers, look_for_cut_off
 from runner.cli.workplace import Workplace
+from runner.engine.owner import current
 from runner.errors import ConfigError
 from runner.execution.replay import Cell, digests, find_recordings, recorded_runs
 from runner.gateway.recording import Recording
@@ -162,7 +163,7 @@ def dry_plan(
         return DryPlan(decisions=decide(runs, {}, fresh=fresh), problems=problems)
     with open_ledger(path) as ledger:
         past = ledger.past(run.digest for run in runs if run.digest is not None)
-        past = look_for_answers(path.parent, past)
+        past = look_for_cut_off(path.parent, look_for_answers(path.parent, past), current().boot)
         return DryPlan(decisions=decide(runs, past, fresh=fresh, previous=ledger.previous), problems=problems)
 
 

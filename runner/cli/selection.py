@@ -35,6 +35,25 @@ def names(values: list[str] | None) -> tuple[str, ...]:
     return tuple(name.strip() for value in values or () for name in value.split(",") if name.strip())
 
 
+def outcomes(values: list[str] | None, help_command: str) -> tuple[str, ...]:
+    """Return the outcomes asked for, repeated or with commas between.
+
+    Raises:
+        ConfigError: for a name that no run can have as its outcome.
+    """
+    from typing import get_args
+
+    from runner.cli.parser import unknown
+    from runner.evidence.records import Outcome
+
+    known = get_args(Outcome)
+    wanted = names(values)
+    for one in wanted:
+        if one not in known:
+            raise unknown("outcome", one, known, help_command)
+    return wanted
+
+
 def positive(text: str) -> int:
     """Return a whole number from 1."""
     return _at_least(1, text)

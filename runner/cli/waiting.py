@@ -1,4 +1,4 @@
-"""What has become of the questions of suspended runs."""
+"""What has become of runs that were begun and have not ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runner.evidence.layout import RunLayout
 from runner.execution.approvals import decided
-from runner.execution.recovery import read_record
+from runner.execution.resume import goes_on_at, read_record
 from runner.plan.resume import PastRun
 from runner.report.waiting import answered_words
 
@@ -25,6 +25,22 @@ def look_for_answers(output: Path, past: Mapping[str, PastRun]) -> Mapping[str, 
         StorageError: if a decision cannot be read.
     """
     return {digest: _looked_at(output, one) if one.waits_for else one for digest, one in past.items()}
+
+
+def look_for_cut_off(output: Path, past: Mapping[str, PastRun], boot: str) -> Mapping[str, PastRun]:
+    """Return past runs with the step at which those go on that were cut off; only their directories are looked into.
+
+    Args:
+        output: folder of run directories.
+        past: past runs by digest, as the ledger tells.
+        boot: the machine's boot.
+    """
+    return {
+        digest: one
+        if one.outcome is not None or one.waits_for
+        else replace(one, goes_on_at=goes_on_at(RunLayout(output / one.directory), boot))
+        for digest, one in past.items()
+    }
 
 
 def _looked_at(output: Path, past: PastRun) -> PastRun:

@@ -11,21 +11,26 @@ from types import MappingProxyType
 
 from runner.cli.gateway_stage import gateway_of, packages_folder, spent_before
 from runner.cli.image_stage import image_context, split
-from runner.cli.waiting import look_for_answers
+from runner.cli.waiting import look_for_answers, look_for_cut_off
 from runner.cli.workplace import Workplace
 from runner.engine.admission import default_jobs
 from runner.engine.docker import connect
 from runner.engine.owner import current
 from runner.engine.protocol import Engine, EngineInfo
+from runner.engine.reservations import Reservations, Unlisted, open_reservations
 from runner.engine.sweep import Swept
 from runner.errors import EngineError
 from runner.events import EventSink, Notice
 from runner.evidence.records import RunRecord
+from runner.execution.breaker import Breaker
 from runner.execution.cancellation import Cancellation
 from runner.execution.claim import claim
 from runner.execution.context import Context
+from runner.execution.control import Control
+from runner.execution.curfew import curfew
 from runner.execution.executors.local import LocalPool
 from runner.execution.experiment import carry_out
+from runner.execution.gate import Gate
 from runner.execution.graph import contained
 from runner.execution.place import Origin
 from runner.execution.recovery import finish_interrupted, sweep_dead
@@ -36,10 +41,12 @@ from runner.gateway.leftovers import remove_leftovers
 from runner.gateway.session import Gateway
 from runner.gateway.settings import GatewaySettings
 from runner.images.pipeline import Failure, ensure
+from runner.ledger.removal import finish_removals
 from runner.ledger.store import Ledger, ledger_path, open_ledger
 from runner.plan.models import ImageRef, Run
 from runner.plan.resume import Decision, decide
 from runner.spec.load import Inputs
+from runner.spec.site import SITE_FILE, load_site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +141,8 @@ def clear_away(work: Work) -> Found:
     if work.gateway is not None:
         # Calls that were under way get their lines before the runs they belong to are added up.
         remove_leftovers(work.gateway.runtime)
-    swept = sweep_dead(work.engine, current())
+    finish_removals(work.output, work.ledger)
+    swept = sweep_dead(work.engine, current(), output=work.output)
     return Found(swept=swept, interrupted=finish_interrupted(work.output, work.ledger, current()))
 
 
@@ -157,7 +165,8 @@ def build_images(work: Work, events: EventSink) -> PreparedImages:
 def decided(work: Work, runs: Sequence[Run]) -> Sequence[Decision]:
     """Return what is to happen with each planned run, and why."""
     past = work.ledger.past(run.digest for run in runs if run.digest is not None)
-    return decide(runs, look_for_answers(work.output, past), fresh=work.fresh, previous=work.ledger.previous)
+    past = look_for_cut_off(work.output, look_for_answers(work.output, past), current().boot)
+    return decide(runs, past, fresh=work.fresh, previous=work.ledger.previous)
 
 
 def slots_for(work: Work, todo: Sequence[Run]) -> int:
@@ -177,9 +186,13 @@ def carry(
     planned: Sequence[Run] = (),
     recordings: Mapping[str, Path] = MappingProxyType({}),
     origins: Mapping[str, Origin] = MappingProxyType({}),
+    control: Control | None = None,
     follow: bool = False,
-) -> None:
+) -> str:
     """Carry the runs out; returns when all have ended, wait for people, or were cancelled. The ledger has them then.
+
+    Returns:
+        Why some were not begun: too many broke for the same reason; empty if that is not so.
 
     Args:
         work: what the stages share.
@@ -191,9 +204,15 @@ def carry(
         planned: every run of the experiment, for what those that are done have used up of its budget.
         recordings: run directory whose calls a run replays, by the run's digest.
         origins: what a forked run begins with, by the run's digest.
+        control: who may pause everything or stop single runs from elsewhere; None for nobody.
         follow: whether output lines are events too.
     """
-    with _gateway(work, planned or todo, events) as gateway:
+    timeout = work.inputs.experiment.value.limits.experiment_timeout
+    with (
+        _gateway(work, planned or todo, events) as gateway,
+        _reservations(work) as reservations,
+        curfew(timeout, cancellation, events),
+    ):
         context = Context(
             engine=work.engine,
             info=work.info,
@@ -209,18 +228,32 @@ def carry(
             packages_folder=packages_folder(work.workplace, work.inputs.experiment.value),
             follow=follow,
             slots=Slots(slots),
+            reservations=reservations,
+            gate=Gate([control.hindrance] if control is not None else (), engine=work.engine.absence),
         )
+        breaker = Breaker(work.inputs.experiment.value.stop_after_broken)
         pool = LocalPool(min(slots, len(todo)), cancellation)
-        for _ in carry_out(context, todo, work.ledger, pool, fresh=work.fresh):
+        for _ in carry_out(context, todo, work.ledger, pool, fresh=work.fresh, control=control, breaker=breaker):
             # What came of it is read from the ledger and the directories, where it is whole.
             pass
+        return breaker.why
+
+
+def _reservations(work: Work) -> AbstractContextManager[Reservations]:
+    """Take part in the sharing of the machine among all its users."""
+    named = work.workplace.environment.get("RUNNER_SITE")
+    site = load_site(Path(named) if named else SITE_FILE, required=bool(named))
+    name = work.inputs.experiment.value.name
+    return open_reservations(current(), work.info, site, name, Unlisted(work.engine))
 
 
 def _gateway(work: Work, planned: Sequence[Run], events: EventSink) -> AbstractContextManager[Gateway | None]:
     """Start the gateway if some step has a way out, with what the experiment has used up of its budget before."""
-    settings = work.gateway
-    if settings is None:
+    if work.gateway is None:
         return nullcontext()
+    # What a dead runner of this folder had open goes on; its budget is ours unless everything is carried out anew.
+    experiment = work.inputs.experiment.value.name
+    settings = replace(work.gateway, home=work.output, experiment="" if work.fresh else experiment)
 
     def tell(why: str) -> None:
         events(Notice(time=time.time(), text=why, level="warning"))
@@ -228,6 +261,6 @@ def _gateway(work: Work, planned: Sequence[Run], events: EventSink) -> AbstractC
     if work.fresh or not settings.budget.model_dump(exclude_none=True):
         return start_gateway(settings, tell)
     digests = {run.digest for run in planned}
-    rows = work.ledger.rows(experiments=(work.inputs.experiment.value.name,))
+    rows = work.ledger.rows(experiments=(experiment,))
     spent = spent_before(work.output, (row for row in rows if row.digest in digests))
     return start_gateway(replace(settings, spent=spent), tell)

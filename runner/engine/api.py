@@ -9,19 +9,30 @@ from contextlib import closing
 from typing import IO, Any
 
 import requests
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
-from runner.engine.protocol import NotFound
+from runner.engine.protocol import NotFound, Unanswered
 from runner.errors import EngineError
 
 DEADLINE = 30.0
 """Seconds an ordinary call may take: they take milliseconds, and seconds on a busy disk."""
 SLOW_DEADLINE = 180.0
 """Seconds for calls that move data or processes: create, start, remove."""
+IDLE = 60.0
+"""Seconds a stream of what the engine has at hand may be silent."""
+LONG_IDLE = 3600.0
+"""Seconds a stream may be silent while the engine works for it: builds an image, unpacks one, packs one up."""
 _CHUNK = 64 * 1024
+_TRIES = 5
+"""Of a call that gets no answer, some seconds in all: for longer than that only the caller knows what to do."""
+_TRIES_AFTER_FAULT = 3
+"""Of a call that the engine answers with a fault of its own (status 5xx): many of these do not pass."""
 
-_LOST = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-"""What a call ends with when the connection is refused, reset or cut, or nothing arrives in time."""
+_LOST = (
+    *(requests.ConnectionError, requests.Timeout),
+    *(requests.exceptions.ChunkedEncodingError, requests.exceptions.JSONDecodeError),
+)
+"""What a call ends with when the connection is refused, reset or cut, or nothing or half of it arrives in time."""
 _PASSING = (
     "context deadline exceeded",
     "connection reset by peer",
@@ -33,17 +44,22 @@ _PASSING = (
 """Words in an engine's error that name a passing condition: the same call may succeed a moment later."""
 
 
-class Unanswered(EngineError):
-    """The engine gave no answer, or one that says to try again."""
-
-
 class TimedOut(Unanswered):
     """The deadline of a call passed."""
 
 
+class Fault(EngineError):
+    """The engine failed at what it was told, by its own word."""
+
+
+def _enough(state: RetryCallState) -> bool:
+    fault = state.outcome is not None and isinstance(state.outcome.exception(), Fault)
+    return state.attempt_number >= (_TRIES_AFTER_FAULT if fault else _TRIES)
+
+
 _RETRYING = Retrying(
-    retry=retry_if_exception_type(Unanswered),
-    stop=stop_after_attempt(5),
+    retry=retry_if_exception_type((Unanswered, Fault)),
+    stop=_enough,
     wait=wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.1),
     reraise=True,
 )
@@ -73,18 +89,18 @@ class Api:
         *,
         query: Mapping[str, object] | None = None,
         body: object = None,
-        deadline: float | None = DEADLINE,
+        deadline: float = DEADLINE,
         idempotent: bool = False,
         fine: Collection[int] = (),
     ) -> Any:
         """Make one call and return its decoded answer.
 
         Args:
-            method: GET, POST or DELETE.
+            method: HEAD, GET, POST or DELETE.
             path: below the API's root, each part quoted already.
             query: values; a mapping or list becomes JSON, None is left out.
             body: sent as JSON; None for no body.
-            deadline: seconds without a sign of the answer before it counts as lost; None waits for ever.
+            deadline: seconds without a sign of the answer before it counts as lost.
             idempotent: whether the call does no harm when made twice, so that it may be made again when it got lost.
             fine: error statuses that are no error here, and give None.
 
@@ -116,12 +132,23 @@ class Api:
         query: Mapping[str, object] | None = None,
         data: IO[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
+        idle: float | None = IDLE,
     ) -> Iterator[bytes]:
         """Make a call and return its answer piece by piece, as it arrives; the call is made before this returns.
 
+        Args:
+            method: GET or POST.
+            path: as for `call`.
+            query: as for `call`.
+            data: file sent as the body.
+            headers: besides the usual ones.
+            idle: seconds without a piece after which the connection counts as lost; None waits for ever.
+
         Raises:
             NotFound: for status 404.
-            EngineError: if the engine refuses, or (while iterating) the connection is cut.
+            TimedOut: if the stream was silent for too long.
+            Unanswered: if the connection is cut.
+            EngineError: if the engine refuses.
         """
         what = f"{method} {path}"
         try:
@@ -132,23 +159,23 @@ class Api:
                 data=data,
                 headers=dict(headers or {}),
                 stream=True,
-                timeout=(DEADLINE, None),
+                timeout=(DEADLINE, idle),
             )
         except _LOST as error:
-            raise self._lost(error, what, None) from error
+            raise self._lost(error, what, idle) from error
         try:
             _check(response, what, self.place)
         except EngineError:
             response.close()
             raise
-        return self._pieces(response, what)
+        return self._pieces(response, what, idle)
 
-    def _pieces(self, response: requests.Response, what: str) -> Iterator[bytes]:
+    def _pieces(self, response: requests.Response, what: str, idle: float | None) -> Iterator[bytes]:
         with closing(response):
             try:
                 yield from response.iter_content(_CHUNK)
             except _LOST as error:
-                raise self._lost(error, what, None) from error
+                raise self._lost(error, what, idle) from error
 
     def _lost(self, error: requests.RequestException, what: str, deadline: float | None) -> Unanswered:
         if isinstance(error, requests.Timeout) or "Read timed out" in str(error):
@@ -183,6 +210,10 @@ def _check(response: requests.Response, what: str, place: str) -> None:
         message = response.text.strip() or response.reason
     if status == requests.codes.not_found:
         raise NotFound(message)
-    passing = any(words in message for words in _PASSING)
-    kind = Unanswered if passing or status == requests.codes.service_unavailable else EngineError
-    raise kind(message, why=f"the engine at {place} answered {status} to {what}")
+    raise _kind(status, message)(message, why=f"the engine at {place} answered {status} to {what}")
+
+
+def _kind(status: int, message: str) -> type[EngineError]:
+    if status == requests.codes.service_unavailable or any(words in message for words in _PASSING):
+        return Unanswered
+    return Fault if status >= requests.codes.internal_server_error else EngineError

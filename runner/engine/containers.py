@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from runner.engine.api import SLOW_DEADLINE, Api, TimedOut, Unanswered, quote
-from runner.engine.protocol import ContainerSpec, ContainerState, Mount, NotFound, Resources
+from runner.engine.api import SLOW_DEADLINE, Api, Fault, quote
+from runner.engine.protocol import ContainerSpec, ContainerState, Mount, NotFound, Resources, Unanswered
 from runner.errors import EngineError
 from runner.names import LABEL_KIND
 
@@ -17,6 +17,10 @@ _NOT_MODIFIED = 304
 _NOT_FOUND = 404
 _NEVER = "0001-01-01T00:00:00Z"
 """How the engine writes a time that has not come."""
+_GOING = frozenset({"running", "paused", "restarting", "removing"})
+"""States in which there is still something to wait for."""
+_GLANCE = 30.0
+"""Seconds after which a wait is made again: one whose answer was lost on the way would wait for ever."""
 _LOG_FRAMING = 32
 """Bytes the `local` log driver may need for one byte of output: an empty line takes 26."""
 _OOM_SCORE = 500
@@ -24,7 +28,11 @@ _OOM_SCORE = 500
 
 
 class DockerContainers:
-    """Containers through the engine's API; create and start are never repeated, the rest does no harm when repeated."""
+    """Containers through the engine's API.
+
+    Create and start are never repeated: when their answer gets lost, a look at the container tells whether they were
+    done. The rest does no harm when repeated.
+    """
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -38,6 +46,8 @@ class DockerContainers:
                 body=container_config(spec),
                 deadline=SLOW_DEADLINE,
             )
+        except (Unanswered, Fault) as error:
+            return self._made(spec, error)
         except EngineError as error:
             if "is already in use by container" not in error.what:
                 raise
@@ -49,23 +59,37 @@ class DockerContainers:
         return str(answer["Id"])
 
     def start(self, container: str) -> None:
-        self._api.call("POST", _path(container, "start"), deadline=SLOW_DEADLINE, fine=(_NOT_MODIFIED,))
+        try:
+            self._api.call("POST", _path(container, "start"), deadline=SLOW_DEADLINE, fine=(_NOT_MODIFIED,))
+        except (Unanswered, Fault):
+            state = inspect(self._api, container)
+            if state.started_at is None or state.error:
+                raise
 
     def wait(self, container: str, timeout: float | None = None) -> ContainerState | None:
-        end = None if timeout is None else time.monotonic() + timeout
+        end = math.inf if timeout is None else time.monotonic() + timeout
         while True:
-            left = None if end is None else max(0.001, end - time.monotonic())
+            left = end - time.monotonic()
             try:
-                self._api.call("POST", _path(container, "wait"), deadline=left)
-            except TimedOut:
-                return None
-            except Unanswered:
-                # The engine restarts, perhaps: inspect is patient, and tells whether there is still something to wait for.
+                self._api.call("POST", _path(container, "wait"), deadline=min(max(left, 0.001), _GLANCE))
+                return inspect(self._api, container)
+            except (Unanswered, Fault):
+                # Late or lost, or the engine restarts: inspect is patient, and tells whether there is something to wait for.
                 state = inspect(self._api, container)
-                if state.status == "running":
-                    continue
+            if state.status not in _GOING:
                 return state
-            return inspect(self._api, container)
+            if end <= time.monotonic():
+                return None
+
+    def _made(self, spec: ContainerSpec, error: EngineError) -> str:
+        """Return the container that was created although the answer got lost; raise the error if there is none of ours."""
+        try:
+            state = inspect(self._api, spec.name)
+        except NotFound:
+            raise error from None
+        if state.status != "created" or not spec.labels.items() <= state.labels.items():
+            raise error
+        return state.id
 
     def stop(self, container: str, grace: float) -> None:
         self._api.call(
@@ -174,10 +198,16 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "ShmSize": limits.shm,
         "OomScoreAdj": _OOM_SCORE,
         "IpcMode": "private",
-        "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
+        "Ulimits": _ulimits(limits),
         "LogConfig": {"Type": "local", "Config": _log_options(limits)},
         **({"CgroupParent": spec.cgroup_parent} if spec.cgroup_parent else {}),
     }
+
+
+def _ulimits(limits: Resources) -> list[dict[str, Any]]:
+    """Return the limits of each process: no core dumps, and no file larger than allowed, holes included."""
+    files = [{"Name": "fsize", "Soft": limits.file, "Hard": limits.file}] if limits.file else []
+    return [{"Name": "core", "Soft": 0, "Hard": 0}, *files]
 
 
 def _tmp_options(limits: Resources) -> str:

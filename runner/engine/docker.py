@@ -8,6 +8,7 @@ deadline for everything.
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -18,11 +19,11 @@ import docker.errors
 import docker.utils
 from docker import APIClient
 
-from runner.engine.api import Api, Unanswered
+from runner.engine.api import Api
 from runner.engine.containers import DockerContainers
 from runner.engine.images import DockerImages, DockerVolumes
 from runner.engine.observer import DockerObserver
-from runner.engine.protocol import Containers, Engine, EngineInfo, Images, Observer, Volumes
+from runner.engine.protocol import Containers, Engine, EngineInfo, Images, Observer, Unanswered, Volumes
 from runner.errors import EngineError
 from runner.names import LABEL_KIND
 
@@ -60,6 +61,18 @@ class DockerEngine:
             about = _describe(answer, self._version, api_version=_speak(self._version), local=self._local)
             self._info = replace(about, socket=_socket(self._api.place) or "")
         return self._info
+
+    def absence(self) -> str:
+        try:
+            _knock(self._api.place)
+            self._api.call("HEAD", "/_ping", deadline=_GREETING)
+        except EngineError as error:
+            return f"{error.what} ({error.why})" if error.why else error.what
+        return ""
+
+    def incarnation(self) -> str:
+        path = _socket(self._api.place)
+        return "" if path is None else listener(path)
 
     def _helper_image(self) -> str | None:
         """Return the image for helper containers: the one given, else the smallest of ours."""
@@ -201,6 +214,25 @@ def _knock(place: str) -> None:
         ) from error
     except OSError as error:
         raise _absent(place, str(error)) from error
+
+
+def listener(path: str) -> str:
+    """Return which process listens at a socket, by its id and when it began; empty if nobody does or it cannot be told.
+
+    What listens for an engine that is started on demand (systemd's sockets) is not the engine, and stays the same.
+    """
+    credentials = struct.Struct("3i")
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(_GREETING)
+            line.connect(path)
+            data = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)
+        pid, _, _ = credentials.unpack(data)
+        # The 22nd word of /proc/PID/stat is the start time (proc(5)); the second, a name, may hold blanks.
+        began = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+    return f"{pid} {began}"
 
 
 def _absent(place: str, why: str) -> _Absent:

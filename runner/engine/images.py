@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import io
 import json
 import tarfile
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import IO, Any
 
-from runner.engine.api import SLOW_DEADLINE, Api, label_filter, quote
+from runner.engine.api import LONG_IDLE, SLOW_DEADLINE, Api, label_filter, quote
 from runner.engine.containers import volume_options
 from runner.engine.protocol import EngineInfo, ImageInfo
 from runner.errors import EngineError, ImageError
@@ -38,8 +39,9 @@ class DockerVolumes:
         """
         found = self._create(name, device, labels)
         if (found.get("Labels") or {}) != dict(labels) and (found.get("Options") or {}).get("device") == device:
-            self.remove(name)
-            found = self._create(name, device, labels)
+            with contextlib.suppress(EngineError):  # a container of an earlier runner works in it, and goes on doing so
+                self.remove(name)
+                found = self._create(name, device, labels)
         other = (found.get("Options") or {}).get("device")
         if other != device:
             raise EngineError(
@@ -104,7 +106,7 @@ class DockerImages:
             "forcerm": True,
         }
         last: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
-        for message in _messages(self._api.stream("POST", "/build", query=query, data=context, headers=_ARCHIVE)):
+        for message in _messages(self._work("/build", query, context)):
             if "error" in message:
                 raise ImageError(f"building {tag} failed: {message['error'].strip()}", why="".join(last).strip())
             text = str(message.get("stream", ""))
@@ -120,13 +122,16 @@ class DockerImages:
             NotFound: if there is no image `save`.
         """
         if archive is None:
-            return self._api.stream("GET", f"/images/{quote(save or '')}/get")
+            return self._api.stream("GET", f"/images/{quote(save or '')}/get", idle=LONG_IDLE)
         return iter(self._load(archive))
+
+    def _work(self, path: str, query: Mapping[str, object], archive: IO[bytes]) -> Iterator[bytes]:
+        """Hand the engine an archive, and return what it says while it works on it."""
+        return self._api.stream("POST", path, query=query, data=archive, headers=_ARCHIVE, idle=LONG_IDLE)
 
     def _load(self, archive: IO[bytes]) -> list[bytes]:
         said = []
-        answer = self._api.stream("POST", "/images/load", query={"quiet": True}, data=archive, headers=_ARCHIVE)
-        for message in _messages(answer):
+        for message in _messages(self._work("/images/load", {"quiet": True}, archive)):
             if "error" in message:
                 raise ImageError(f"the engine refused an image archive: {message['error'].strip()}")
             said.append(str(message.get("stream", "")).encode())

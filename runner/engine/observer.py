@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from runner.engine import containers, owner
-from runner.engine.api import Api, label_filter, quote
+from runner.engine.api import IDLE, Api, label_filter, quote
 from runner.engine.cgroup import CGROUP_ROOT, folders, read_usage, remove_parents, stop_slices, unmeasured
 from runner.engine.containers import DockerContainers
 from runner.engine.frames import demultiplex
@@ -55,8 +55,9 @@ class DockerObserver:
         be lost silently otherwise.
         """
         query = {"stdout": True, "stderr": True, "follow": follow}
+        path, idle = f"/containers/{quote(container)}/logs", None if follow else IDLE
         try:
-            yield from demultiplex(self._api.stream("GET", f"/containers/{quote(container)}/logs", query=query))
+            yield from demultiplex(self._api.stream("GET", path, query=query, idle=idle))
         except EngineError:
             if not follow:
                 raise

@@ -1,7 +1,10 @@
 """What the rest of the program knows of a container engine. `docker.py` and `runner.testing` implement it.
 
-Every call has a deadline except `wait` and the streams. Errors are `EngineError` (final, or retries used up) and
-`NotFound`; a container's non-zero exit is a value. Implementations are safe to call from several threads.
+Every call has a deadline: seconds until an answer, of a stream until its next piece; only a log that is followed may be
+silent for as long as its container runs. Errors are `NotFound`, `Unanswered` (retries used up, where they do no harm) and
+`EngineError` (final); a container's non-zero exit is a value. Implementations are safe to call from several threads.
+The engine's stream of events is not used: whoever waits for a container asks for just that, and asks again if the
+answer gets lost, so that there is no stream to fall behind or to break.
 """
 
 from __future__ import annotations
@@ -15,6 +18,10 @@ from runner.errors import EngineError
 
 class NotFound(EngineError):
     """The container, image or volume does not exist (any more)."""
+
+
+class Unanswered(EngineError):
+    """The engine gave no answer, or one that says to try again: it may be away, and it may have done what it was told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +80,8 @@ class Resources:
     shm: int
     log: int
     """Bytes per stream the shim lets through; the engine caps its own log file at a multiple that loses none of them."""
+    file: int = 0
+    """Bytes that one file may have, which the kernel sees to (RLIMIT_FSIZE); 0: any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,13 +166,21 @@ class Containers(Protocol):
     """Life of a container."""
 
     def create(self, spec: ContainerSpec) -> str:
-        """Create a container and return its id; a container of that name left by us with the same labels is an error."""
+        """Create a container and return its id; a container of that name that was there before is an error.
+
+        An answer that gets lost is made up for by a look at what is there.
+        """
 
     def start(self, container: str) -> None:
-        """Start it; starting a running container does nothing."""
+        """Start it; starting a running container does nothing. A lost answer is made up for as with `create`."""
 
     def wait(self, container: str, timeout: float | None = None) -> ContainerState | None:
-        """Wait until it has exited; None if `timeout` seconds pass first."""
+        """Wait until it has exited; None if `timeout` seconds pass first.
+
+        Raises:
+            NotFound: if it is gone.
+            Unanswered: if the engine is away for more than a moment; asking again later does no harm.
+        """
 
     def stop(self, container: str, grace: float) -> None:
         """Signal, wait `grace` seconds, kill; stopping an exited or missing container does nothing."""
@@ -235,3 +252,9 @@ class Engine(Protocol):
 
     def info(self) -> EngineInfo:
         """Describe the engine (cached after the first call). Raises EngineError if it does not answer or is too old."""
+
+    def absence(self) -> str:
+        """Say why the engine does not answer at this moment; empty if it does. Asked anew each time."""
+
+    def incarnation(self) -> str:
+        """Return what differs after a restart of the engine; empty where that cannot be told or nobody answers."""

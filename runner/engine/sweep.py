@@ -63,6 +63,8 @@ class Swept:
     """Names of what should have gone but stays, and why."""
     left_alone: tuple[Found, ...] = ()
     """What is somebody's: live runners', other users', and what does not tell."""
+    spared: tuple[Found, ...] = ()
+    """What dead runners left and a later one will take up."""
 
 
 def survey(
@@ -100,6 +102,7 @@ def sweep(
     output: Path | None = None,
     *,
     alive: Callable[[Owner], bool] = is_alive,
+    spare: Callable[[Found], bool] = lambda _: False,
 ) -> Swept:
     """Remove what dead runners of this user left, each container only after its evidence is on disk.
 
@@ -112,11 +115,14 @@ def sweep(
         collect: keeps a container's evidence; what it raises keeps the container.
         output: only what belongs to run directories below this folder; None for all.
         alive: says whether an owner still runs.
+        spare: says of a dead runner's object that it stays all the same, because its run goes on.
     """
     before = survey(engine, me, output, alive=alive)
+    spared = tuple(one for one in before.of("dead") if spare(one))
+    dead = [one for one in before.of("dead") if one not in spared]
     kept: list[tuple[str, str]] = []
     gone: dict[str, list[str]] = {"container": [], "volume": []}
-    for one in before.of("dead"):
+    for one in dead:
         try:
             if one.state is None:
                 _sweep_volume(engine, one)
@@ -126,12 +132,13 @@ def sweep(
             kept.append((one.name, str(error)))
         else:
             gone[one.kind].append(one.name)
-    kept += _release(engine, [one for one in before.of("dead") if one.name in gone["container"]])
+    kept += _release(engine, [one for one in dead if one.name in gone["container"]])
     return Swept(
         containers=tuple(gone["container"]),
         volumes=tuple(gone["volume"]),
         kept=tuple(kept),
         left_alone=before.of("mine", "live", "foreign", "unknown"),
+        spared=spared,
     )
 
 

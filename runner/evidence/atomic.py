@@ -114,6 +114,20 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def sync_way(folder: Path, top: Path) -> None:
+    """Make a folder's name durable, and those of the folders it is in, up to those in `top`.
+
+    Raises:
+        StorageError: if one cannot be synced.
+    """
+    try:
+        while folder not in {top, folder.parent}:
+            folder = folder.parent
+            sync_folder(folder)
+    except OSError as error:
+        raise storage_error(f"cannot write to {folder}", error) from error
+
+
 def remove_leftovers(root: Path) -> tuple[Path, ...]:
     """Remove temporary files that a crash left in a run directory, and return them.
 
@@ -148,5 +162,14 @@ def _create(path: Path) -> int:
     try:
         return os.open(path, flags, 0o666)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         return os.open(path, flags, 0o666)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those it is in, each durably; one that is there is fine."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)

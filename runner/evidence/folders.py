@@ -57,12 +57,12 @@ class Folders:
             os.close(source)
 
     def read(self, path: RawPath) -> Iterator[bytes]:
-        """Yield the content of a file.
+        """Yield the content of a file; what has become a pipe meanwhile blocks nobody, and has none.
 
         Raises:
             OSError: if it cannot be read.
         """
-        with os.fdopen(open_below(self.root, path, os.O_RDONLY), "rb") as stream:
+        with os.fdopen(open_below(self.root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as stream:
             while chunk := stream.read(_CHUNK):
                 yield chunk
 

@@ -132,6 +132,11 @@ def escape(text: str, *, newlines: bool = False) -> str:
     return "\n".join(map(_escape_line, text.split("\n"))) if newlines else _escape_line(text)
 
 
+def escape_json(text: str) -> str:
+    """Return a JSON document that says the same, and in which nothing acts on a terminal."""
+    return "\n".join(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in text.split("\n"))
+
+
 def _escape_line(text: str) -> str:
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 

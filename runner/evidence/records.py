@@ -96,6 +96,9 @@ class AttemptRecord(RecordModel):
     outcome: Outcome = Field(description="Verdict on this attempt.")
     reason: str = Field(description="Why, in a sentence; empty if passed.")
     error: str = Field("", description="Why the command could not be run, in the engine's or the shim's words.")
+    watched: bool = Field(
+        False, description="Whether a limit ended it that the runner watches, as no kernel or engine does."
+    )
 
 
 class StepRecord(RecordModel):

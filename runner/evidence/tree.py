@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -70,6 +71,18 @@ def changes(before: TreeScan, after: TreeScan) -> TreeChange:
         changed=tuple(sorted(changed)),
         removed=_leaves([path for path in old if path not in new], old),
     )
+
+
+def unlock(root: Path) -> None:
+    """Give the owner of a folder its permissions back, should a step have taken them from the folder itself.
+
+    Args:
+        root: a folder that a step could write to; one that is not ours is left as it is.
+    """
+    with contextlib.suppress(OSError):
+        mode = stat.S_IMODE(root.lstat().st_mode)
+        if mode & stat.S_IRWXU != stat.S_IRWXU:
+            root.chmod(mode | stat.S_IRWXU)
 
 
 def make_collectable(root: Path) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ _KINDS = {
     stat.S_IFIFO: FIFO,
     stat.S_IFSOCK: SOCKET,
 }
-_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LONGEST_PATH = 4000
 """Bytes of a path that one system call takes (PATH_MAX is 4096); a deeper folder is reached in several hops."""
 
@@ -106,7 +106,7 @@ def open_below(root: int, path: bytes, flags: int) -> int:
     current = root
     try:
         for hop in hops:
-            following = os.open(hop, _OPEN_FOLDER, dir_fd=current)
+            following = os.open(hop, OPEN_FOLDER, dir_fd=current)
             if current != root:
                 os.close(current)
             current = following
@@ -120,7 +120,7 @@ def change_mode(root: int, path: bytes, mode: int) -> bool:
     """Set the permission bits of a name below `root` that is no link; False if that is not ours to do."""
     folder, _, name = path.rpartition(b"/")
     try:
-        handle = open_below(root, folder, _OPEN_FOLDER)
+        handle = open_below(root, folder, OPEN_FOLDER)
         try:
             os.chmod(name, mode, dir_fd=handle)
         finally:
@@ -137,7 +137,7 @@ def show_path(path: bytes) -> str:
 
 def _list(root: int, folder: bytes) -> list[tuple[bytes, Entry]]:
     prefix = folder + b"/" if folder else b""
-    handle = open_below(root, folder, _OPEN_FOLDER)
+    handle = open_below(root, folder, OPEN_FOLDER)
     try:
         with os.scandir(handle) as names:
             found = [(os.fsencode(one.name), _look(one, handle)) for one in names]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from runner.evidence.applying import apply
+from runner.evidence.atomic import storage_error
 from runner.evidence.copying import remove_tree
 from runner.evidence.layout import RunLayout
 from runner.evidence.merge import Changes, settle, without
@@ -114,12 +117,11 @@ class Blocks:
         changes = changes_of(merged.values(), WORKSPACE)
         self.refuse(step, changes)
         chosen = settle(changes)
-        apply(self._layout.workspace, chosen, move=True)
-        tree = scan(self._layout.workspace)
-        self._keeper.merged(tree, chosen, {name: one.kept for name, one in merged.items() if one.kept is not None})
-        notes = self._merge_state(merged.values())
-        for name in merged:
-            remove_tree(view_folder(self._layout, self._steps[name].index))
+        with self._merging(merged):
+            apply(self._layout.workspace, chosen, move=True)
+            tree = scan(self._layout.workspace)
+            self._keeper.merged(tree, chosen, {name: one.kept for name, one in merged.items() if one.kept is not None})
+            notes = self._merge_state(merged.values())
         with self._lock:
             for name in merged:
                 del self._ended[name]
@@ -139,10 +141,28 @@ class Blocks:
         if found := collide(changes, self._beside):
             keep_sides(self._layout.conflicts, found)
             conflict = MergeConflict(found, self._layout.conflicts, self._layout.root)
-        apply(self._layout.workspace, without(settle(changes), found), move=True)
-        notes = self._merge_state(self._ended.values())
+        with self._merging(self._ended):
+            apply(self._layout.workspace, without(settle(changes), found), move=True)
+            notes = self._merge_state(self._ended.values())
         self._ended.clear()
         return conflict, notes
+
+    @contextmanager
+    def _merging(self, names: Collection[str]) -> Iterator[None]:
+        """Merge inside the block, and remove the views of these steps; a runner that ends in between leaves a mark.
+
+        Files are moved, so that what is half merged can be neither merged again nor put back.
+        """
+        mark = merging_mark(self._layout)
+        try:
+            if names:
+                mark.touch()
+            yield
+            for name in names:
+                remove_tree(view_folder(self._layout, self._steps[name].index))
+            mark.unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error(f"cannot write to {self._layout.views}", error) from error
 
     def _merge_state(self, ended: Iterable[Ended]) -> list[str]:
         """Merge changes of the state; where steps exclude each other, the later one in the plan prevails."""
@@ -154,6 +174,11 @@ class Blocks:
     def _beside(self, one: Changes, other: Changes) -> bool:
         """Tell whether neither of two steps comes before the other."""
         return one.step not in self._ancestors[other.step] and other.step not in self._ancestors[one.step]
+
+
+def merging_mark(layout: RunLayout) -> Path:
+    """Return the file that is there while changes of steps are moved into the run's workspace."""
+    return layout.views / "merging"
 
 
 def changes_of(ended: Iterable[Ended], key: str) -> list[Changes]:

@@ -6,6 +6,9 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
+BY_USER = "stopped by the user"
+"""Reason of what is cancelled, if nothing else is said."""
+
 
 class Cancellation:
     """A switch that is thrown at most once; safe in a signal handler's thread and in any other.
@@ -18,20 +21,34 @@ class Cancellation:
         self._lock = threading.Lock()
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._next = 0
+        self._why = ""
 
     @property
     def cancelled(self) -> bool:
         return self._event.is_set()
 
-    def cancel(self) -> None:
+    @property
+    def why(self) -> str:
+        """Return by what it was thrown, as the reason of what is cancelled; empty if it was not."""
+        return self._why if self._event.is_set() else ""
+
+    def cancel(self, why: str = BY_USER) -> None:
         """Throw the switch and tell everyone registered; a second call does nothing."""
         with self._lock:
             if self._event.is_set():
                 return
+            self._why = why
             self._event.set()
             callbacks = tuple(self._callbacks.values())
         for callback in callbacks:
             threading.Thread(target=callback, name="cancel", daemon=True).start()
+
+    @contextlib.contextmanager
+    def child(self) -> Iterator[Cancellation]:
+        """Yield a switch of its own, which is thrown with this one as well."""
+        one = Cancellation()
+        with self.told(lambda: one.cancel(self.why)):
+            yield one
 
     @contextlib.contextmanager
     def told(self, callback: Callable[[], None]) -> Iterator[None]:

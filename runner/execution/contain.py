@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from runner.engine.protocol import ContainerSpec, ContainerState, Engine, NotFound, Usage
+from runner.engine.protocol import ContainerSpec, ContainerState, Engine, NotFound, Unanswered, Usage
 from runner.errors import EngineError, RunnerError
+from runner.events import EventSink
 from runner.evidence.layout import StepLayout
 from runner.evidence.logs import LogSizes, collect_logs
 from runner.evidence.metrics import RESOURCES
 from runner.execution.cancellation import Cancellation
+from runner.execution.gate import Gate
+
+T = TypeVar("T")
 
 _BACKSTOP = 20.0
 """Seconds past deadline and grace after which the runner no longer trusts the shim to end the step."""
+_NOT_ITS_OWN = frozenset({128 + signal.SIGKILL, 128 + signal.SIGTERM, 255})
+"""Exit codes of a container that an engine ends, or finds ended when it comes back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +47,18 @@ class Job:
     """Told the container's id when it runs."""
     shimmed: bool = True
     """Whether a shim inside keeps the deadline; else the runner does."""
+    gate: Gate = field(default_factory=Gate)
+    """Holds back calls while the engine is away."""
+    tell: EventSink = lambda _: None
+    """Told when that begins and ends."""
+    keep: Callable[[Ended], None] = lambda _: None
+    """Takes what is known of the container, once its output is kept and before it is removed."""
+    incarnation: str = ""
+    """The engine's when the container was made, if an earlier runner made it."""
+
+    def patiently(self, call: Callable[[], T]) -> T:
+        """Make a call that does no harm when repeated; see `Gate.patiently`."""
+        return self.gate.patiently(call, self.cancellation, self.tell)
 
 
 @dataclass(kw_only=True)
@@ -51,23 +72,36 @@ class Ended:
     """Whether the runner itself had to stop it."""
     error: str = ""
     """What the engine refused, if it did."""
+    unanswered: bool = False
+    """Whether it is an answer that did not come, so that the same may go well when the engine is back."""
+    restarted: bool = False
+    """Whether the engine was away, or ended, while the container was there."""
+    waited: float | None = None
+    """Seconds from its start to the news of its end, by this machine's steady clock: no less than it ran. None if it
+    was not started here, or did not end."""
     notes: list[str] = field(default_factory=list)
 
 
-def contain(job: Job) -> Ended:
+def contain(job: Job, running: ContainerState | None = None) -> Ended:
     """Create, start, wait, collect, remove; the container goes only after its evidence is on disk.
+
+    Args:
+        job: what to do.
+        running: the container, if an earlier runner has created and started it: it is waited for.
 
     Returns:
         What became of it, whatever happened: a refusal of the engine is part of it.
     """
     ended = Ended()
-    if job.cancellation.cancelled:
+    if running is None and job.cancellation.cancelled:
         return ended
+    before = job.incarnation or job.engine.incarnation()
     try:
-        container = job.engine.containers.create(job.spec)
-        _wait(job, container, ended)
+        container = job.engine.containers.create(job.spec) if running is None else running.id
+        _wait(job, container, ended, running)
+        ended.restarted = ended.restarted or _is_another(job, before, ended)
     except EngineError as error:
-        ended.error = str(error)
+        ended.error, ended.unanswered = str(error), isinstance(error, Unanswered)
     finally:
         if ended.state is None:
             _end(job, ended)
@@ -76,7 +110,7 @@ def contain(job: Job) -> Ended:
     return ended
 
 
-def _wait(job: Job, container: str, ended: Ended) -> None:
+def _wait(job: Job, container: str, ended: Ended, running: ContainerState | None) -> None:
     engine = job.engine
 
     def stop() -> None:
@@ -84,27 +118,58 @@ def _wait(job: Job, container: str, ended: Ended) -> None:
             engine.containers.stop(container, job.grace)
 
     with job.cancellation.told(stop):
-        engine.containers.start(container)
+        begun = time.monotonic()
+        if running is None:
+            engine.containers.start(container)
         if job.cancellation.cancelled:
             stop()  # told before it had started, when there was nothing to stop yet
         job.started(container)
         extra = job.grace + _BACKSTOP if job.shimmed else 0.0
-        ended.state = engine.containers.wait(container, job.deadline + extra)
+        # One that an earlier runner has started gets its whole time again here: how much of it is gone only times of day
+        # tell, which somebody may have set, and the shim inside keeps the deadline all the same.
+        ended.state = _until(job, ended, container, job.deadline + extra)
         if ended.state is None:
             ended.overdue = True
-            engine.containers.stop(container, job.grace)
-            ended.state = engine.containers.wait(container, _BACKSTOP)
+            job.patiently(lambda: engine.containers.stop(container, job.grace))
+            ended.state = _until(job, ended, container, _BACKSTOP)
     if ended.state is None:
         raise EngineError(
             "the container did not end, although its deadline had passed and the engine was told to kill it"
         )
+    ended.waited = time.monotonic() - begun if running is None else None
+
+
+def _until(job: Job, ended: Ended, container: str, seconds: float) -> ContainerState | None:
+    """Wait for a container's end; an engine that goes away meanwhile is waited for as well, however long it takes."""
+    end = time.monotonic() + seconds
+
+    def wait() -> ContainerState | None:
+        try:
+            return job.engine.containers.wait(container, max(end - time.monotonic(), 0.0))
+        except Unanswered:
+            ended.restarted = True
+            raise
+
+    return job.patiently(wait)
+
+
+def _is_another(job: Job, before: str, ended: Ended) -> bool:
+    """Tell whether the engine that a container was made with has ended, or is about to.
+
+    An engine that is told to end hangs up on nobody before its containers have ended, but takes no new calls.
+    """
+    now = job.engine.incarnation()
+    if before and now and now != before:
+        return True
+    killed = ended.state is not None and ended.state.exit_code in _NOT_ITS_OWN and not ended.overdue
+    return killed and not job.cancellation.cancelled and bool(job.engine.absence())
 
 
 def _end(job: Job, ended: Ended) -> None:
     """After an error of any kind, stop the container if it is there, so that nothing goes on writing."""
     engine, spec = job.engine, job.spec
     try:
-        state = engine.observer.inspect(spec.name)
+        state = job.patiently(lambda: engine.observer.inspect(spec.name))
         if spec.labels.items() <= state.labels.items():
             engine.containers.stop(state.id, job.grace)
             state = engine.observer.inspect(state.id)
@@ -129,13 +194,14 @@ def _collect(job: Job, ended: Ended) -> None:
     except EngineError as error:
         ended.usage = Usage(reasons=dict.fromkeys(RESOURCES, str(error)))
     try:
-        ended.logs = collect_logs(engine.observer.logs(spec.name), job.files, job.log)
+        ended.logs = job.patiently(lambda: collect_logs(engine.observer.logs(spec.name), job.files, job.log))
+        job.keep(ended)
     except RunnerError as error:
         ended.error = ended.error or f"the output could not be kept: {error}"
         ended.notes.append(f"container {spec.name} is still in the engine: its output could not be kept")
         return
     try:
-        engine.containers.remove(spec.name)
+        job.patiently(lambda: engine.containers.remove(spec.name))
     except EngineError as error:
         ended.notes.append(f"container {spec.name} is still in the engine: {error}")
         return

@@ -116,7 +116,8 @@ def keep_attempt(layout: StepLayout, number: int) -> None:
     kept = layout.attempt(number)
     kept.root.mkdir(parents=True, exist_ok=True)
     for path in (layout.log("stdout"), layout.log("stderr"), layout.outputs):
-        if path.exists():
+        # What is there already was moved before a crash: what stands in its place holds nothing yet.
+        if path.exists() and not (kept.root / path.name).exists():
             shutil.move(path, kept.root / path.name)
 
 
@@ -144,7 +145,7 @@ def container_spec(
     Raises:
         Unusable: if the step's command has a placeholder that does not exist.
     """
-    name = f"{context.object_name(run)}-s{step.index:02d}-a{attempt:02d}"
+    name = container_name(context, run, step, attempt)
     parent = parent_name(context.info, name)
     return ContainerSpec(
         name=name,
@@ -171,6 +172,11 @@ def container_spec(
         cgroup_parent=parent,
         network="bridge" if step.network == "open" else "none",
     )
+
+
+def container_name(context: Context, run: Run, step: PlannedStep, attempt: int) -> str:
+    """Return the name of an attempt's container: the same in every process, so that a later one finds it."""
+    return f"{context.object_name(run)}-s{step.index:02d}-a{attempt:02d}"
 
 
 def image_of(run: Run, step: PlannedStep) -> ImageRef:
@@ -240,6 +246,7 @@ def _resources(limits: Limits) -> Resources:
         tmp=limits.tmp,
         shm=limits.shm,
         log=limits.log,
+        file=max(limits.workspace, limits.state),
     )
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from runner.engine.owner import Owner
 from runner.engine.protocol import Engine, EngineInfo
+from runner.engine.reservations import Reservations
 from runner.errors import EngineError
 from runner.events import EventSink, Notice
 from runner.evidence.layout import RunLayout
 from runner.execution.cancellation import Cancellation
+from runner.execution.gate import Gate
 from runner.execution.place import Origin
 from runner.execution.slots import Slots
 from runner.gateway.session import Gateway
@@ -46,8 +48,12 @@ class Context:
     """Whether output lines are sent as events while a step runs."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """What a forked run begins with, by its digest."""
+    reservations: Reservations | None = None
+    """What all runners of this machine have reserved; None: nobody else is looked at."""
     slots: Slots = field(default_factory=Slots)
     """Containers of the experiment at once."""
+    gate: Gate = field(default_factory=Gate)
+    """What each run, and each attempt's container, passes before it begins."""
     spent: list[str] = field(default_factory=list)
     """Parent cgroups of attempts that are over and read; `release` removes them, many at once."""
 

@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from runner.events import Notice, StepFinished
 from runner.evidence.layout import RunLayout
 from runner.evidence.records import StepRecord, Suspension
 from runner.execution import approvals
+from runner.execution.adopt import TakenUp, take_up
+from runner.execution.begun import Begun
 from runner.execution.conditions import left_out, question, without_input
+from runner.execution.container import container_name
 from runner.execution.context import MOST_SPENT, Context, now, release
 from runner.execution.graph import Consideration
+from runner.execution.place import Unrestorable
 from runner.execution.slots import Turn
-from runner.execution.step import StepDone, StepOrder, cancel_step, decided_step, fail_step, perform_step, skip_step
+from runner.execution.step import (
+    StepDone,
+    StepOrder,
+    break_step,
+    cancel_step,
+    decided_step,
+    fail_step,
+    perform_step,
+    skip_step,
+)
 from runner.execution.story import Clock, Story, write_step
+from runner.execution.turns import reserved
 from runner.execution.values import Unusable, Values
 from runner.execution.workspaces import MergeConflict, Workspaces
 from runner.plan.models import PlannedStep, Run
@@ -38,6 +53,8 @@ class Course:
     clock: Clock
     save: Callable[[], None]
     """Brings the run's record on disk up to date; called by one thread at a time."""
+    begun: Mapping[str, Begun] = field(default_factory=dict)
+    """What a runner that has ended had under way, by step."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Of the story and of what is written."""
 
@@ -61,22 +78,29 @@ class Course:
         started = time.monotonic()
         with self.lock:
             self.story.under_way.add(step.id)
-        if self.context.cancellation.cancelled:
+        if self.context.cancellation.cancelled and step.id not in self.begun:
             # The user waits, and what a step works on may take long to make ready.
-            return self._end_early(step, cancel_step(self.run, step), started)
+            return self._end_early(step, cancel_step(self.run, step, self.context.cancellation.why), started)
         try:
-            place = self.workspaces.enter(step)
+            found = self._enter(step)
         except MergeConflict as conflict:
             return self._end_early(step, fail_step(self.run, step, str(conflict), conflicts=conflict.paths), started)
+        except Unrestorable as error:
+            done = break_step(self.run, step, f"the runner ended, and {error.what}")
+            return self._end_early(step, replace(done, interrupted=True), started)
         order = StepOrder(
-            context=self.context,
+            # While a call waits for the engine to come back the run's time stands still.
+            context=replace(self.context, gate=self.context.gate.beside(self.clock.paused)),
             run=self.run,
             step=step,
-            place=place,
+            place=found.place,
+            left=found.left,
+            earlier=found.earlier,
             again=lambda: self.workspaces.again(step),
             values=self._values(),
             remaining=self.clock.remaining,
             resting=turn.released if turn is not None else nullcontext,
+            turn=partial(self._turn, step) if turn is not None else _no_turn,
         )
         with self.clock.running():
             done = perform_step(order)
@@ -85,8 +109,26 @@ class Course:
             turn.give_back()
         if len(self.context.spent) >= MOST_SPENT:
             release(self.context)
-        found = self.workspaces.leave(step, done.tree, done.record)
-        return self._end(step, replace(done, notes=(*done.notes, *found)))
+        notes = self.workspaces.leave(step, done.tree, done.record)
+        return self._end(step, replace(done, notes=(*done.notes, *notes)))
+
+    def _enter(self, step: PlannedStep) -> TakenUp:
+        """Give a step its place, or the one that it had when an earlier runner ended."""
+        begun = self.begun.get(step.id)
+        if begun is None:
+            return TakenUp(place=self.workspaces.enter(step))
+        return take_up(self.context, self.run, step, begun, self.workspaces)
+
+    @contextmanager
+    def _turn(self, step: PlannedStep, number: int, running: bool) -> Iterator[None]:  # noqa: FBT001  a callback's
+        """Hold what an attempt's container needs; waiting for that takes nothing of the run's time."""
+        name = container_name(self.context, self.run, step, number)
+        with ExitStack() as held:
+            with self.clock.paused():
+                if not running:
+                    self.context.gate.pass_(self.context.cancellation, self.context.events)
+                held.enter_context(reserved(self.context, self.run, step, name, running=running))
+            yield
 
     def skip(self, step: PlannedStep, cause: str, *, counts: bool) -> Verdict:
         """Skip a step that waited for another in vain."""
@@ -140,6 +182,7 @@ class Course:
         if verdict.counts != done.record.counts:
             done = replace(done, record=done.record.model_copy(update={"counts": verdict.counts}))
         with self.lock:
+            self.story.interrupted |= done.interrupted and verdict.counts
             self.story.asked.pop(step.id, None)
             self.story.under_way.discard(step.id)
             self.story.done[step.id] = done
@@ -161,3 +204,8 @@ class Course:
                 seconds=seconds,
             )
         )
+
+
+def _no_turn(_number: int, _running: bool) -> AbstractContextManager[None]:  # noqa: FBT001  as the other
+    """Let a step begin that needs no container."""
+    return nullcontext()

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 from runner.engine.admission import require_space
+from runner.events import Notice
 from runner.evidence.layout import RunLayout
 from runner.evidence.metrics import read_totals
 from runner.evidence.records import RunRecord
 from runner.execution.approvals import decided
+from runner.execution.breaker import Breaker
 from runner.execution.context import Context, now, release
+from runner.execution.control import Control
 from runner.execution.executors.protocol import Executor
-from runner.execution.recovery import read_record, settle
-from runner.execution.resume import reload
+from runner.execution.recovery import discard, read_record, settle
+from runner.execution.resume import cut_off, reload
 from runner.execution.run import RunDone, perform_run
+from runner.execution.step import MOST_INTERRUPTED
 from runner.ledger.store import Ledger
 from runner.plan.models import Run
 
 
 def carry_out(
-    context: Context, runs: Sequence[Run], ledger: Ledger, executor: Executor, *, fresh: bool = False
+    context: Context,
+    runs: Sequence[Run],
+    ledger: Ledger,
+    executor: Executor,
+    *,
+    fresh: bool = False,
+    control: Control | None = None,
+    breaker: Breaker | None = None,
 ) -> Iterator[RunDone]:
     """Perform the runs and yield each as it ends or is suspended, once it is on disk and in the ledger.
 
@@ -32,36 +45,19 @@ def carry_out(
         ledger: where each is leased and recorded.
         executor: who decides which goes next, and where.
         fresh: perform runs that have a final record too, keeping the old one aside.
+        control: who may stop single runs from elsewhere; None for nobody.
+        breaker: says when nothing more is to begin because runs break for the same reason; by default nothing does.
 
     Raises:
         StorageError: if the disk is nearly full or cannot be written; runs under way are finished first.
     """
     ledger.register(runs, context.output)
-    begun: set[str | None] = set()
-
-    def one(run: Run) -> RunDone | None:
-        require_space(context.output)
-        # What was done just now is not done afresh a second time.
-        anew = fresh and run.digest not in begun
-        resumable = None if anew else _suspended(context.layout(run))
-        if resumable is not None and not answered(context.layout(run), resumable):
-            return None
-        lease = ledger.lease(run, context.owner)
-        if lease is None:
-            return None
-        begun.add(run.digest)
-        done = _go_on(context, run, resumable) if resumable is not None else _begin(context, run, fresh=anew)
-        if done.record.outcome is None:
-            ledger.suspend(lease, done.record)
-        else:
-            ledger.finish(lease, done.record, done.totals)
-        return done
-
+    errand = _Errand(context=context, ledger=ledger, fresh=fresh, control=control, breaker=breaker or Breaker())
     try:
         waiting = runs
         while waiting:
             suspended = []
-            for done in executor.map(one, waiting):
+            for done in executor.map(errand.perform, waiting):
                 if done is not None:
                     suspended += [done.record] if done.record.outcome is None else []
                     yield done
@@ -71,6 +67,48 @@ def carry_out(
         release(context)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Errand:
+    """What the runs of one call have in common."""
+
+    context: Context
+    ledger: Ledger
+    fresh: bool
+    control: Control | None
+    breaker: Breaker
+    begun: set[str | None] = field(default_factory=set)
+
+    def perform(self, run: Run) -> RunDone | None:
+        """Perform one run and record it; None if it is not to begin now, or is somebody else's."""
+        context, ledger = self.context, self.ledger
+        context.gate.pass_(context.cancellation, context.events)
+        if self.breaker.why or context.cancellation.cancelled:
+            return None
+        require_space(context.output)
+        # What was done just now is not done afresh a second time.
+        anew = self.fresh and run.digest not in self.begun
+        resumable = None if anew else _suspended(context.layout(run))
+        if resumable is not None and not answered(context.layout(run), resumable):
+            return None
+        if self.control is not None and self.control.unwanted(run):
+            return None
+        lease = ledger.lease(run, context.owner)
+        if lease is None:
+            return None
+        self.begun.add(run.digest)
+        with _steered(context, self.control, run) as own:
+            done = _go_on(own, run, resumable) if resumable is not None else _begin(own, run, fresh=anew)
+            done = _made_up_for(own, done)
+            if done.record.outcome is None:
+                ledger.suspend(lease, done.record)
+            else:
+                ledger.finish(lease, done.record, done.totals)
+        if self.breaker.count(done.record):
+            text = f"stopped: {self.breaker.why}; no further run begins"
+            context.events(Notice(time=now(), text=text, level="error"))
+        return done
+
+
 def answered(layout: RunLayout, record: RunRecord) -> bool:
     """Say whether a suspended run can go on: somebody has decided on one of its questions, or its time is up.
 
@@ -78,6 +116,16 @@ def answered(layout: RunLayout, record: RunRecord) -> bool:
         StorageError: if a decision cannot be read.
     """
     return any(decided(layout, one, now()) is not None for one in record.suspended)
+
+
+@contextmanager
+def _steered(context: Context, control: Control | None, run: Run) -> Iterator[Context]:
+    """Yield the hands of one run, which can be stopped alone."""
+    if control is None:
+        yield context
+        return
+    with control.steering(run, context.cancellation) as switch:
+        yield replace(context, cancellation=switch)
 
 
 def _suspended(layout: RunLayout) -> RunRecord | None:
@@ -90,10 +138,31 @@ def _go_on(context: Context, run: Run, record: RunRecord) -> RunDone:
     return perform_run(context, run, reload(context, context.layout(run), record))
 
 
-def _begin(context: Context, run: Run, *, fresh: bool) -> RunDone:
+def _made_up_for(context: Context, done: RunDone) -> RunDone:
+    """Perform a run again that broke because the engine was away or ended, when the engine is back; not for ever."""
+    run = done.record.run
+    for number in range(1, MOST_INTERRUPTED + 1):
+        if not done.interrupted:
+            break
+        context.gate.pass_(context.cancellation, context.events)
+        if context.cancellation.cancelled:
+            break
+        text = f"{run.id} of {run.framework.name} is done again: {done.record.reason}"
+        context.events(Notice(time=now(), run=run.id, text=text, level="warning"))
+        kept = f"try {number} of this run broke, does not count and is kept aside: {done.record.reason}"
+        done = _begin(context, run, fresh=False, notes=(kept,))
+    return done
+
+
+def _begin(context: Context, run: Run, *, fresh: bool, notes: Sequence[str] = ()) -> RunDone:
     """Perform a run, unless a crash kept its final record out of the ledger; clear the way for it."""
     layout = context.layout(run)
+    if not fresh and (resumed := cut_off(context, run)) is not None:
+        text = f"{run.id} of {run.framework.name} goes on where its runner ended: {len(resumed.done)} steps are done"
+        context.events(Notice(time=now(), run=run.id, text=text))
+        return perform_run(context, run, resumed, notes=notes)
+    discard(context, layout)
     record = settle(layout, context.output, fresh=fresh)
     if record is not None:
         return RunDone(record=record, totals=read_totals(layout.metrics))
-    return perform_run(context, run)
+    return perform_run(context, run, notes=notes)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runner.errors import StorageError
 from runner.evidence.excludes import split
+from runner.evidence.history.forget import keep_only
 from runner.evidence.history.index import Index
 from runner.evidence.history.layer import stacked
 from runner.evidence.history.oci import KeptStep, read_base, read_index
@@ -18,6 +19,7 @@ from runner.evidence.layout import RunLayout
 from runner.evidence.merge import Changes
 from runner.evidence.tree import TreeScan, scan
 from runner.evidence.walk import Entry, RawPath
+from runner.execution.bulk import require_bounded
 from runner.execution.copies import keep_copy
 from runner.execution.views import seen_in
 from runner.plan.graph import Placement
@@ -61,6 +63,28 @@ class Keeper:
         except StorageError:
             return Known()
 
+    def trunk_step(self) -> KeptStep | None:
+        """Return the step that left the run's workspace as it was when it was last kept; None if no single one did."""
+        try:
+            history = None if self.off else self._open()
+        except StorageError:
+            return None
+        numbers = history.last.numbers if history is not None else ()
+        return next((one for one in history.steps if one.numbers == numbers), None) if history and numbers else None
+
+    def forget_others(self, indexes: Collection[int]) -> None:
+        """Take out of the history what steps left that are not done: they are kept again when they are.
+
+        Args:
+            indexes: positions of the steps that are done, and 0 for what the run was given.
+
+        Raises:
+            StorageError: if the history cannot be read or written.
+        """
+        with self._lock:
+            self._history = None
+            keep_only(self._layout.history, indexes)
+
     def keep_trunk(self, step: PlannedStep, tree: TreeScan | None) -> tuple[str, ...]:
         """Keep the run's workspace after a step; without a scan, while other steps may be writing to it."""
         return self._keep(step, lambda history: self._take(history, step, tree))
@@ -77,6 +101,7 @@ class Keeper:
 
         def take(history: History) -> tuple[str, ...]:
             rest, left_out = split(tree, self._run.exclude_files)
+            require_bounded(step, rest)
             known, notes = keep(history, workspace, rest, (step.index, step.id), found, left_out=left_out, alone=False)
             after.append(known)
             return notes
@@ -151,6 +176,7 @@ class Keeper:
             while True:
                 looks -= 1
                 rest, left_out = split(tree or scan(self._layout.workspace), self._run.exclude_files)
+                require_bounded(step, rest)
                 try:
                     return take_snapshot(history, self._layout.workspace, rest, step.index, step.id, left_out=left_out)
                 except StorageError:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runner.events import ModelCalled, Notice
 from runner.execution.context import Context, now
+from runner.gateway.calls import read_calls, totals
 from runner.gateway.session import Metered as MeteredCall
 from runner.gateway.session import MeteredSink, Session, SessionSpec, Totals
 from runner.plan.models import PlannedStep, Run
@@ -53,8 +54,24 @@ class Metered:
 
 
 @contextlib.contextmanager
-def model_session(context: Context, run: Run, step: PlannedStep, attempt: int) -> Iterator[Metered]:
+def model_session(
+    context: Context,
+    run: Run,
+    step: PlannedStep,
+    attempt: int,
+    *,
+    expires: float | None = None,
+    taken_up: bool = False,
+) -> Iterator[Metered]:
     """Open a session for one attempt, if its step has a way out, and meter it until the block ends.
+
+    Args:
+        context: shared hands.
+        run: the run.
+        step: the step.
+        attempt: number of the attempt.
+        expires: when the session ends if nobody is there any more to close it, seconds since the epoch; None: with us.
+        taken_up: whether an earlier runner began the attempt, whose calls then count as well.
 
     Raises:
         GatewayError: if the gateway cannot open a session.
@@ -63,13 +80,23 @@ def model_session(context: Context, run: Run, step: PlannedStep, attempt: int) -
     if context.gateway is None or step.network == "none":
         yield metered
         return
-    metered.session = context.gateway.open(_session_spec(context, run, step, attempt), _teller(context, run, step))
+    spec = replace(_session_spec(context, run, step, attempt), expires=expires)
+    metered.session = context.gateway.open(spec, _teller(context, run, step))
     try:
         yield metered
     finally:
-        metered.totals = context.gateway.close(metered.session)
+        closed = context.gateway.close(metered.session)
+        metered.totals = _with_earlier(spec, closed) if taken_up else closed
         for note in metered.notes:
             context.events(Notice(time=now(), run=run.id, text=note, level="warning"))
+
+
+def _with_earlier(spec: SessionSpec, closed: Totals) -> Totals:
+    """Return a session's totals with the calls of a session before it, which a runner had closed when it was killed."""
+    calls = [one for one in read_calls(spec.calls_file).calls if (one.step, one.attempt) == (spec.step, spec.attempt)]
+    if len(calls) <= closed.api_calls:
+        return closed
+    return replace(totals(calls), exceeded=closed.exceeded, replay_error=closed.replay_error, denied=closed.denied)
 
 
 def _session_spec(context: Context, run: Run, step: PlannedStep, attempt: int) -> SessionSpec:

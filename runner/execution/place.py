@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.errors import RunnerError
 from runner.evidence.tree import TreeScan
+
+
+class Unrestorable(RunnerError):
+    """What a step found cannot be put back, so that it cannot be tried again on its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +27,8 @@ class Place:
     """Whether the workspace can be read only."""
     before: TreeScan
     """The workspace as the step finds it."""
+    state_before: TreeScan | None = None
+    """The state as it finds it; None if nobody will have to know."""
 
 
 @dataclass(frozen=True, kw_only=True)

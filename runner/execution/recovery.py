@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from runner.engine.cgroup import CGROUP_ROOT, find_parents, find_stale_parents
 from runner.engine.owner import Owner
 from runner.engine.protocol import ContainerState, Engine
-from runner.engine.sweep import Swept, sweep
-from runner.errors import EngineError
+from runner.engine.sweep import Found, Swept, sweep
+from runner.errors import EngineError, StorageError
 from runner.evidence.atomic import remove_leftovers, write_json, write_text
 from runner.evidence.copying import remove_tree
 from runner.evidence.layout import RunLayout
@@ -25,37 +26,109 @@ from runner.evidence.readme import render_readme
 from runner.evidence.records import Outcome, RunRecord, StepRecord
 from runner.evidence.superseded import set_aside
 from runner.evidence.tree import make_collectable, scan
-from runner.execution.context import iso, now
-from runner.execution.resume import step_report
+from runner.execution.begun import Begun, Collected, write_collected
+from runner.execution.claim import claim
+from runner.execution.contain import Ended
+from runner.execution.context import Context, iso, now
+from runner.execution.left import NEVER_STARTED
+from runner.execution.resume import ended_steps, goes_on, read_record, step_report, under_way
 from runner.execution.run import seal
 from runner.ledger.store import Ledger
-from runner.names import LABEL_CGROUP, LABEL_KIND, LABEL_RUN_DIR, LABEL_STEP
+from runner.names import LABEL_CGROUP, LABEL_DEADLINE, LABEL_KIND, LABEL_RUN_DIR, LABEL_STEP
 from runner.plan.resume import is_final
 from runner.spec.models import Limits
 
+__all__ = ["discard", "finish_interrupted", "read_record", "settle", "stale_cgroups", "sweep_dead"]
+
+_GRACE = 5.0
+"""Seconds between the polite signal and the kill for a container whose run is begun anew."""
 _INTERRUPTED = "interrupted: the runner ended before the run did"
 _SEVERAL = 2
 """From so many steps under way at once the record names them: of one it is the one after the last."""
 
 
-def sweep_dead(engine: Engine, me: Owner, cgroups: Path = CGROUP_ROOT) -> Swept:
+def sweep_dead(engine: Engine, me: Owner, cgroups: Path = CGROUP_ROOT, output: Path | None = None) -> Swept:
     """Collect, then remove, what dead runners of this user left in the engine; everyone else's is left alone.
+
+    What belongs to a run that goes on stays: its volumes, and the containers that run. Of a container that has exited
+    everything is kept on disk first. In other folders of runs nothing is done while a runner is at work there.
 
     Args:
         engine: where to sweep.
         me: the asking process.
         cgroups: where the cgroup file system is.
+        output: folder of runs that this process holds; None for none.
 
     Raises:
         EngineError: if the engine cannot be asked.
     """
-    swept = sweep(engine, me, collect=lambda state: _collect(engine, state))
+    with ExitStack() as stack:
+        places = _Places(me, output, stack)
+        swept = sweep(engine, me, collect=lambda state: _collect(engine, me, state), spare=places.spares)
     stale = stale_cgroups(engine, cgroups)
     try:
         engine.observer.release(stale)
     except EngineError as error:
         return dataclasses.replace(swept, kept=(*swept.kept, ("an empty control group", str(error))))
     return swept
+
+
+class _Places:
+    """Folders of runs in which something of dead runners was found, each held while it is looked after.
+
+    Args:
+        me: the asking process.
+        held: the folder that it holds anyway.
+        stack: ends with the sweep.
+    """
+
+    def __init__(self, me: Owner, held: Path | None, stack: ExitStack) -> None:
+        self._boot = me.boot
+        self._stack = stack
+        self._ours = {} if held is None else {held: True}
+
+    def spares(self, found: Found) -> bool:
+        """Say whether an object stays, because a runner is at work in its folder, or its run goes on."""
+        root = Path(found.labels.get(LABEL_RUN_DIR, ""))
+        if not root.is_absolute():
+            return False
+        if not self._is_ours(root.parent.parent):
+            return True
+        layout = RunLayout(root)
+        record = read_record(layout)
+        if record is None or not goes_on(layout, record, self._boot):
+            return False
+        if found.state is None:
+            return True
+        waited_for = found.state.status == NEVER_STARTED or (found.running and not _overdue(found))
+        return waited_for and _attempt_under_way(layout, record, found.state) is not None
+
+    def _is_ours(self, folder: Path) -> bool:
+        if folder not in self._ours:
+            self._ours[folder] = self._hold(folder)
+        return self._ours[folder]
+
+    def _hold(self, folder: Path) -> bool:
+        if not folder.is_dir():
+            return True
+        try:
+            self._stack.enter_context(claim(folder))
+        except StorageError:
+            return False
+        return True
+
+
+def _overdue(found: Found) -> bool:
+    try:
+        return float(found.labels.get(LABEL_DEADLINE, "inf")) < now()
+    except ValueError:
+        return False
+
+
+def _attempt_under_way(layout: RunLayout, record: RunRecord, state: ContainerState) -> Begun | None:
+    """Return what was written down of the attempt that a container is; None if its step is over or it was another."""
+    found = under_way(layout, record, ended_steps(layout, record))
+    return next((one for one in found.values() if one.container == state.name), None)
 
 
 def stale_cgroups(engine: Engine, root: Path = CGROUP_ROOT) -> Sequence[str]:
@@ -69,21 +142,56 @@ def stale_cgroups(engine: Engine, root: Path = CGROUP_ROOT) -> Sequence[str]:
     return [parent for parent in find_stale_parents(root, keep=needed) if parent in parents]
 
 
-def _collect(engine: Engine, state: ContainerState) -> None:
-    """Keep a left-over container's output where its attempt's would have been, if its run directory still exists."""
+def _collect(engine: Engine, me: Owner, state: ContainerState) -> None:
+    """Keep what a left-over container tells where its attempt's would have been, if its run directory still exists."""
     directory, step = Path(state.labels.get(LABEL_RUN_DIR, "")), state.labels.get(LABEL_STEP, "")
     if not directory.is_absolute() or not directory.is_dir() or not step.isdigit():
         return
-    layout = RunLayout(directory)
+    layout, index = RunLayout(directory), int(step)
     record = read_record(layout)
     planned = {one.index: one for one in record.run.steps} if record is not None else {}
-    limit = planned[int(step)].limits.log if int(step) in planned else Limits().log
-    if layout.step(int(step)).root.is_dir():
-        collect_logs(engine.observer.logs(state.id), layout.step(int(step)), limit)
+    limit = planned[index].limits.log if index in planned else Limits().log
+    if not layout.step(index).root.is_dir():
+        return
+    begun = None
+    if record is not None and goes_on(layout, record, me.boot):
+        begun = _attempt_under_way(layout, record, state)
+    usage = engine.observer.usage(state.name, state.labels.get(LABEL_CGROUP) or None) if begun is not None else None
+    logs = collect_logs(engine.observer.logs(state.id), layout.step(index), limit)
+    if begun is not None and usage is not None:
+        restarted = engine.incarnation() != begun.incarnation
+        ended = Ended(state=state, usage=usage, logs=logs, restarted=restarted)
+        write_collected(layout, index, Collected(container=state.name, ended=ended))
+
+
+def discard(context: Context, layout: RunLayout) -> None:
+    """Collect, then remove, what is left in the engine of a run that is begun anew, before its directory is set aside.
+
+    Raises:
+        EngineError: if the engine refuses: nothing may go on writing to a directory that is set aside.
+        StorageError: if what is left cannot be kept.
+    """
+    if not layout.root.exists():
+        return
+    if context.gateway is not None:
+        context.gateway.forget(layout.calls)
+    engine, place = context.engine, {LABEL_RUN_DIR: str(layout.root)}
+
+    def remove() -> None:
+        for state in engine.observer.find({**place, LABEL_KIND: "attempt"}):
+            engine.containers.stop(state.id, _GRACE)
+            _collect(engine, context.owner, engine.observer.inspect(state.id))
+            engine.containers.remove(state.id)
+            if parent := state.labels.get(LABEL_CGROUP):
+                context.spent.append(parent)
+        for name, _ in engine.volumes.find(place):
+            engine.volumes.remove(name)
+
+    context.gate.patiently(remove, context.cancellation, context.events)
 
 
 def finish_interrupted(output: Path, ledger: Ledger, me: Owner) -> list[RunRecord]:
-    """Finalise every run whose runner died before it could, with all that is known; the next `go` does them again.
+    """Finalise every run whose runner died before it could and that does not go on; the next `go` does them again.
 
     Call it with the folder of runs claimed: then whoever holds a lease in it is dead.
 
@@ -97,7 +205,9 @@ def finish_interrupted(output: Path, ledger: Ledger, me: Owner) -> list[RunRecor
     for row in ledger.rows(states=("leased",)):
         layout = RunLayout(output / row.directory)
         record = read_record(layout)
-        if record is None or (lease := ledger.lease(record.run, me)) is None:
+        if record is None or goes_on(layout, record, me.boot):
+            continue
+        if (lease := ledger.lease(record.run, me)) is None:
             continue
         if record.outcome is None and record.suspended:
             # It died before it touched anything: the run still waits.
@@ -117,7 +227,7 @@ def _finalise_interrupted(
     """Write metrics, README and record of a run that was cut off; its finished steps keep what was metered."""
     remove_leftovers(layout.root)
     remove_tree(layout.views)
-    steps = _ended(layout, record)
+    steps = ended_steps(layout, record)
     measured = [(step, step_report(layout, record, step)) for step in steps]
     metrics = run_metrics(measured, scan(layout.workspace) if layout.workspace.is_dir() else None)
     final = record.model_copy(
@@ -139,22 +249,6 @@ def _finalise_interrupted(
     return final
 
 
-def _ended(layout: RunLayout, record: RunRecord) -> tuple[StepRecord, ...]:
-    """Return the steps that have ended: the record of a large run may lag behind those of its steps."""
-    known = {step.id: step for step in record.steps}
-    for planned in record.run.steps:
-        if planned.id not in known and (found := _read_step(layout.step(planned.index).metadata)) is not None:
-            known[found.id] = found
-    return tuple(sorted(known.values(), key=lambda one: one.index))
-
-
-def _read_step(path: Path) -> StepRecord | None:
-    try:
-        return StepRecord.model_validate_json(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-
-
 def _cut_off(layout: RunLayout, record: RunRecord, ended: Sequence[StepRecord]) -> list[str]:
     """Return a note that names the steps that were under way: those that left something and no record."""
     known = {step.id for step in ended}
@@ -165,17 +259,11 @@ def _cut_off(layout: RunLayout, record: RunRecord, ended: Sequence[StepRecord]) 
 
 
 def _complete(layout: RunLayout, record: RunRecord) -> None:
-    """Write the archive if the crash came before it."""
+    """Do what the crash prevented after the record was final: remove the views, write the archive."""
+    if layout.views.exists():
+        remove_tree(layout.views)
     if record.archive is not None and not (layout.root / record.archive).exists():
         seal(layout, record)
-
-
-def read_record(layout: RunLayout) -> RunRecord | None:
-    """Return the record of a run directory, or None if there is none that can be read."""
-    try:
-        return RunRecord.model_validate_json(layout.metadata.read_bytes())
-    except (OSError, ValueError):
-        return None
 
 
 def _give_up(layout: RunLayout, record: RunRecord) -> RunRecord:

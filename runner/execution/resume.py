@@ -1,17 +1,25 @@
-"""Take up a suspended run where it stopped: what its steps came to is read from disk."""
+"""Take up a run where it stopped, suspended or cut off: what its steps came to is read from disk."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from runner.engine.protocol import Usage
 from runner.evidence.layout import RunLayout
 from runner.evidence.metrics import RESOURCES, MeasuredStep, MetricsReport, read_metrics, step_metrics
 from runner.evidence.records import RunRecord, StepRecord
+from runner.execution.approvals import posted
+from runner.execution.begun import Begun, read_begun
+from runner.execution.blocks import merging_mark
 from runner.execution.context import Context
 from runner.execution.step import StepDone
 from runner.gateway.calls import read_calls, totals
+from runner.plan.models import Run
 
+_DONE_AGAIN = frozenset({"broken", "cancelled"})
+"""Outcomes of a step after which there is nothing to go on with: the run is done again."""
 _LOST = "the step's metrics.json cannot be read"
 
 
@@ -20,9 +28,111 @@ class Resumed:
     """A run that is gone on with."""
 
     record: RunRecord
-    """As it was written when the run was suspended; its notes are those of the steps in `done`."""
+    """As it was written last; its notes are those of the steps in `done`."""
     done: tuple[StepDone, ...]
     """Steps that have ended, by position; their notes stand in the record."""
+    begun: Mapping[str, Begun] = field(default_factory=dict)
+    """What was under way when its runner ended, by step."""
+    cut_off: bool = False
+    """Whether its runner ended; else it was suspended."""
+
+
+def cut_off(context: Context, run: Run) -> Resumed | None:
+    """Return a run that can go on where the runner that carried it out ended.
+
+    Args:
+        context: shared hands.
+        run: what is planned; what is on disk has to be the same.
+
+    Returns:
+        None if there is no such run, or it has to be done again from its first step.
+    """
+    layout = context.layout(run)
+    record = read_record(layout)
+    if record is None or record.run.digest != run.digest or not goes_on(layout, record, context.owner.boot):
+        return None
+    ended = ended_steps(layout, record)
+    done = {one.id for one in ended}
+    waiting = [posted(layout, one.index) for one in run.steps if one.kind == "approval" and one.id not in done]
+    asked = tuple(one for one in waiting if one is not None)
+    record = record.model_copy(update={"steps": ended, "suspended": asked})
+    return Resumed(
+        record=record,
+        done=reload(context, layout, record).done,
+        begun=under_way(layout, record, ended),
+        cut_off=True,
+    )
+
+
+def goes_on(layout: RunLayout, record: RunRecord, boot: str) -> bool:
+    """Tell whether a run that was cut off goes on at the step where it was.
+
+    It does not if a step of it is to be done again anyway, if views were half merged, if a fork may not have got all that
+    it begins with, or if the machine was started again since: what steps had written may not have reached the disk then.
+
+    Args:
+        layout: where the run is.
+        record: its record.
+        boot: the machine's boot now.
+    """
+    if record.outcome is not None or record.suspended or merging_mark(layout).exists():
+        return False
+    ended = {one.id: one for one in ended_steps(layout, record)}
+    begun = {one.id: found for one in record.run.steps if (found := read_begun(layout, one.index)) is not None}
+    if any(one.outcome in _DONE_AGAIN for one in ended.values()) or any(one.boot != boot for one in begun.values()):
+        return False
+    # Of a step that left something there has to be known what it had found.
+    unknown = [one for one in record.run.steps if one.id not in {*ended, *begun}]
+    if any(layout.step(one.index).root.exists() for one in unknown):
+        return False
+    return bool(ended or begun) or record.run.parent is None
+
+
+def goes_on_at(layout: RunLayout, boot: str) -> str:
+    """Return the step at which a run that was cut off goes on; empty if it does not."""
+    record = read_record(layout)
+    if record is None or not goes_on(layout, record, boot):
+        return ""
+    ended = ended_steps(layout, record)
+    done, begun = {one.id for one in ended}, under_way(layout, record, ended)
+    left = [one.id for one in record.run.steps if one.id not in done]
+    return ", ".join(one for one in left if one in begun) or (left[0] if left else "its end")
+
+
+def under_way(layout: RunLayout, record: RunRecord, ended: Iterable[StepRecord]) -> Mapping[str, Begun]:
+    """Return what had begun and not ended, by step."""
+    done = {one.id for one in ended}
+    found = {one.id: read_begun(layout, one.index) for one in record.run.steps if one.id not in done}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def ended_steps(layout: RunLayout, record: RunRecord) -> tuple[StepRecord, ...]:
+    """Return the steps that have ended: the record of a large run may lag behind those of its steps."""
+    known = {step.id: step for step in record.steps}
+    for planned in record.run.steps:
+        if planned.id not in known and (found := _read_step(layout.step(planned.index).metadata)) is not None:
+            known[found.id] = found
+    return tuple(sorted(known.values(), key=lambda one: one.index))
+
+
+def read_record(layout: RunLayout) -> RunRecord | None:
+    """Return the record of a run directory, or None if there is none that can be read."""
+    try:
+        return RunRecord.model_validate_json(layout.metadata.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _read_step(path: Path) -> StepRecord | None:
+    try:
+        return StepRecord.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def seconds_since(begun: Sequence[Begun], now: float) -> float:
+    """Return for how long something has been under way that an earlier runner began."""
+    return max(now - min(one.began for one in begun), 0.0) if begun else 0.0
 
 
 def reload(context: Context, layout: RunLayout, record: RunRecord) -> Resumed:  # noqa: ARG001  part of the seam

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from runner.engine.protocol import Unanswered
 from runner.errors import RunnerError
 from runner.events import Event, EventSink, Notice, RunFinished, RunStarted, RunSuspended
 from runner.evidence.archive import write_archive
-from runner.evidence.atomic import write_json, write_text
+from runner.evidence.atomic import sync_way, write_json, write_text
+from runner.evidence.copying import remove_tree
 from runner.evidence.layout import RunLayout
 from runner.evidence.metrics import run_metrics, write_metrics
 from runner.evidence.metrics_table import write_table
@@ -19,6 +21,7 @@ from runner.evidence.readme import not_hermetic, render_readme
 from runner.evidence.records import RunRecord, StepRecord
 from runner.evidence.runlog import RunLog
 from runner.evidence.tree import make_collectable, scan
+from runner.execution.bulk import too_much_to_archive
 from runner.execution.conditions import left_out
 from runner.execution.container import prepare_run
 from runner.execution.context import Context, iso, now
@@ -28,7 +31,7 @@ from runner.execution.fork import begin
 from runner.execution.graph import drive
 from runner.execution.host import describe_host
 from runner.execution.outcome import not_performed, outcome_of, tolerated
-from runner.execution.resume import Resumed
+from runner.execution.resume import Resumed, seconds_since
 from runner.execution.story import Clock, Saver, Story, seconds_under_way, write_step
 from runner.execution.values import Values
 from runner.execution.workspaces import Workspaces
@@ -46,10 +49,12 @@ class RunDone:
     """Without an outcome if it is suspended."""
     totals: Mapping[str, float | int | None]
     """The flat part of its metrics.json."""
+    interrupted: bool = False
+    """Whether it broke because the engine was away or ended."""
 
 
-def perform_run(context: Context, run: Run, resumed: Resumed | None = None) -> RunDone:
-    """Carry out a run in its directory, which must not exist yet or be empty, or hold the suspended run that goes on.
+def perform_run(context: Context, run: Run, resumed: Resumed | None = None, *, notes: Sequence[str] = ()) -> RunDone:
+    """Carry out a run in its directory, which must not exist yet or be empty, or hold the run that goes on.
 
     The record exists before the first container; it is finalised even if the engine, the disk or this program fails
     in between, and says so. Evidence comes first, then the record, then the archive.
@@ -57,7 +62,8 @@ def perform_run(context: Context, run: Run, resumed: Resumed | None = None) -> R
     Args:
         context: shared hands.
         run: what was planned.
-        resumed: what was done before it was suspended; None for a run that begins.
+        resumed: what was done before it was suspended or cut off; None for a run that begins.
+        notes: what a reader of the record should know besides.
 
     Returns:
         The run, finished; or suspended, if it waits for people and for nothing else.
@@ -69,13 +75,15 @@ def perform_run(context: Context, run: Run, resumed: Resumed | None = None) -> R
     prepare_run(layout, run)
     record = _new_record(context, run) if resumed is None else resumed.record.model_copy(update={"run": run})
     story = _story(resumed)
+    story.notes += notes
     with RunLog(layout.log) as log:
         context = replace(context, events=_both(log, context.events))
         started = time.monotonic()
         context.events(_started(run, len(story.done)))
         saver = Saver(layout, record, story)
         saver.save()
-        _perform_steps(context, run, story, saver)
+        sync_way(layout.root, context.output)
+        _perform_steps(context, run, story, saver, resumed)
         if log.problem:
             story.notes.append(f"lines are missing in {layout.log.name}: {log.problem}")
         waits = bool(story.asked) and not story.trouble
@@ -88,7 +96,7 @@ def perform_run(context: Context, run: Run, resumed: Resumed | None = None) -> R
 
 def seal(layout: RunLayout, record: RunRecord) -> None:
     """Write the archive of a finished run; doing it again gives the same bytes."""
-    if record.run.archive != "off":
+    if record.archive is not None and record.run.archive != "off":
         write_archive(layout, record.run.archive, exclude=record.run.exclude_files)
 
 
@@ -114,25 +122,31 @@ def _story(resumed: Resumed | None) -> Story:
     )
 
 
-def _perform_steps(context: Context, run: Run, story: Story, saver: Saver) -> None:
+def _perform_steps(context: Context, run: Run, story: Story, saver: Saver, resumed: Resumed | None) -> None:
     """Carry out every step that can be; what goes wrong with us becomes the story's trouble."""
     records = [one.record for one in story.in_order()]
+    begun = resumed.begun if resumed is not None else {}
+    cut_off = resumed is not None and resumed.cut_off
     try:
-        if not (records or story.asked):
+        if not (records or story.asked or cut_off):
             story.notes += begin(context, run)
-        with _brought_together(Workspaces(context, run, records), story) as workspaces:
+            saver.save()
+        used = seconds_under_way(records) + seconds_since(tuple(begun.values()), now())
+        with _brought_together(Workspaces(context, run, records, cut_off=cut_off), story) as workspaces:
             course = Course(
                 context=context,
                 run=run,
                 workspaces=workspaces,
                 story=story,
-                clock=Clock(run.run_timeout, seconds_under_way(records)),
+                clock=Clock(run.run_timeout, used),
                 save=saver.save,
+                begun=begun,
             )
             schedule = _schedule(context.layout(run), run, records)
             drive(schedule, course, context.slots, context.cancellation, inline=is_linear(run.steps))
     except (RunnerError, OSError) as error:
         story.trouble = str(error)
+        story.interrupted |= isinstance(error, Unanswered)
     except Exception as error:  # noqa: BLE001  the one place that turns an exception into an outcome
         context.events(Notice(time=now(), run=run.id, text=traceback.format_exc(), level="error"))
         story.trouble = f"this program failed: {type(error).__name__}: {error}"
@@ -188,6 +202,7 @@ def _finalise(context: Context, record: RunRecord, story: Story) -> RunDone:
         write_step(layout, one)
     steps = [one.record for one in story.in_order()]
     outcome, reason = outcome_of(steps, story.trouble, story.conflict)
+    unkept = too_much_to_archive(layout, run)
     final = _with_steps(record, story).model_copy(
         update={
             "outcome": outcome,
@@ -195,11 +210,21 @@ def _finalise(context: Context, record: RunRecord, story: Story) -> RunDone:
             "finished_at": iso(now()),
             "suspended": (),
             "artifacts": layout.workspace.name,
-            "archive": layout.archive(run.archive).name if run.archive != "off" else None,
-            "notes": (*not_hermetic(run), *_notes(story), *tolerated(steps), *story.notes, *excluded(layout, run)),
+            "archive": layout.archive(run.archive).name if run.archive != "off" and not unkept else None,
+            "notes": (
+                *not_hermetic(run),
+                *_notes(story),
+                *tolerated(steps),
+                *story.notes,
+                *excluded(layout, run),
+                *unkept,
+            ),
         }
     )
-    return _written(layout, final, story)
+    done = _written(layout, final, story)
+    if layout.views.exists():
+        remove_tree(layout.views)
+    return replace(done, interrupted=story.interrupted and outcome == "broken")
 
 
 def _suspend(context: Context, record: RunRecord, story: Story) -> RunDone:

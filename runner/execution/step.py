@@ -9,20 +9,27 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from runner.events import StepFinished, StepStarted
+from runner.evidence.layout import StepLayout
 from runner.evidence.metrics import MeasuredStep, MetricsReport, step_metrics
 from runner.evidence.records import DecisionRecord, Outcome, Phase, StepRecord, ValueRecord
 from runner.evidence.tree import TreeScan
 from runner.execution.attempt import Attempt, Order, perform_attempt
+from runner.execution.begun import Left, write_begun
+from runner.execution.cancellation import BY_USER
 from runner.execution.conditions import Ready, make_ready
 from runner.execution.container import command
 from runner.execution.context import Context, now
+from runner.execution.left import begin_attempt, ready_again
 from runner.execution.model_step import perform_call
-from runner.execution.place import Place
+from runner.execution.place import Place, Unrestorable
 from runner.execution.values import Unusable, Values, keep_values
 from runner.gateway.calls import read_calls
 from runner.names import INPUTS_FOLDER
 from runner.plan.models import PlannedStep, Run
 from runner.spec.model import Model
+
+MOST_INTERRUPTED = 2
+"""Times that what ended with the engine is begun again: an engine that takes its containers down each time is no accident."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +49,17 @@ class StepOrder:
     """Seconds left of limits.run_timeout."""
     resting: Callable[[], AbstractContextManager[None]] = nullcontext
     """Entered while the step waits before a further attempt, and needs no container."""
+    turn: Callable[[int, bool], AbstractContextManager[None]] = lambda _number, _running: nullcontext()
+    """Entered around each attempt's container, waiting until it may begin; takes the attempt's number, and whether its
+    container runs already."""
+    left: Left | None = None
+    """The last attempt that a runner which has ended began, if it can be seen to its end."""
+    earlier: tuple[Attempt, ...] = ()
+    """Attempts that were over when that runner ended."""
+
+    @property
+    def files(self) -> StepLayout:
+        return self.context.layout(self.run).step(self.step.index)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +74,8 @@ class StepDone:
     """Wall time it took."""
     notes: tuple[str, ...] = ()
     """What a reader of the record should know besides."""
+    interrupted: bool = False
+    """Whether it broke because the engine was away or ended, and could not be tried again on its own."""
 
 
 def perform_step(order: StepOrder) -> StepDone:
@@ -107,9 +127,9 @@ def break_step(run: Run, step: PlannedStep, reason: str) -> StepDone:
     return _unperformed(run, step, "broken", reason)
 
 
-def cancel_step(run: Run, step: PlannedStep) -> StepDone:
-    """Record a step that could have begun when the user stopped everything."""
-    return _unperformed(run, step, "cancelled", "stopped by the user")
+def cancel_step(run: Run, step: PlannedStep, why: str = BY_USER) -> StepDone:
+    """Record a step that could have begun when everything was stopped."""
+    return _unperformed(run, step, "cancelled", why)
 
 
 def fail_step(run: Run, step: PlannedStep, reason: str, conflicts: Sequence[str] = ()) -> StepDone:
@@ -129,42 +149,64 @@ def decided_step(run: Run, step: PlannedStep, decision: DecisionRecord) -> StepD
 def _perform(order: StepOrder) -> StepDone:
     run, step = order.run, order.step
     try:
-        ready = make_ready(step, order.values, order.place.workspace)
+        if order.left is None:
+            ready = make_ready(step, order.values, order.place.workspace)
+        else:
+            ready = ready_again(step, order.values, order.files)
         if step.kind != "model":
             command(run, ready.step)
     except Unusable as error:
         return replace(fail_step(run, step, error.what), tree=order.place.before)
-    attempts, verdict = _attempts(order, ready)
-    return _done(order, ready, attempts, verdict)
+    attempts, verdict, stuck = _attempts(order, ready)
+    return replace(_done(order, ready, attempts, verdict), interrupted=stuck)
 
 
-def _attempts(order: StepOrder, ready: Ready) -> tuple[list[Attempt], tuple[Outcome, str]]:
-    """Try until an attempt passes, none is left, or time or the user puts an end to it."""
-    attempts: list[Attempt] = []
+def _attempts(order: StepOrder, ready: Ready) -> tuple[list[Attempt], tuple[Outcome, str], bool]:
+    """Try until an attempt passes, none is left, or time or the user puts an end to it.
+
+    An attempt that ended with the engine is no try of the framework's, and is made up for besides.
+
+    Returns:
+        The attempts, what they come to, and whether one was to be made up for and could not be.
+    """
+    attempts, left = list(order.earlier), order.left
+    before = lost = sum(one.interrupted for one in attempts)
     retry, place = ready.step.retry, order.place
     while True:
-        attempt = _attempt(order, ready, place, len(attempts) + 1)
+        with order.turn(len(attempts) + 1, left is not None):
+            attempt, left = _attempt(order, ready, place, attempts, left), None
         attempts.append(attempt)
-        outcome = attempt.record.outcome
-        if len(attempts) >= retry.attempts or outcome not in retry.on:
-            return attempts, (outcome, attempt.record.reason)
-        stopped = _rest(order, retry.backoff * 2 ** (len(attempts) - 1))
+        outcome, tries = attempt.record.outcome, len(attempts) - lost
+        free = attempt.interrupted and lost - before < MOST_INTERRUPTED
+        if not free and (tries >= retry.attempts or outcome not in retry.on):
+            return attempts, (outcome, attempt.record.reason), False
+        lost += free
+        stopped = _rest(order, 0.0 if free else retry.backoff * 2 ** (tries - 1))
         if stopped is not None:
-            return attempts, (stopped[0], f"{stopped[1]} before attempt {len(attempts) + 1}: {attempt.record.reason}")
-        place = order.again()
+            reason = f"{stopped[1]} before attempt {len(attempts) + 1}: {attempt.record.reason}"
+            return attempts, (stopped[0], reason), False
+        try:
+            place = order.again()
+        except Unrestorable as error:
+            return attempts, (outcome, f"{attempt.record.reason}; {error.what}"), free
 
 
-def _attempt(order: StepOrder, ready: Ready, place: Place, number: int) -> Attempt:
+def _attempt(order: StepOrder, ready: Ready, place: Place, earlier: Sequence[Attempt], left: Left | None) -> Attempt:
     timeout, remaining = ready.step.limits.step_timeout, max(order.remaining(), _LEAST)
     attempt = Order(
         context=order.context,
         run=order.run,
         ready=ready,
         place=place,
-        number=number,
+        number=len(earlier) + 1,
         deadline=min(timeout, remaining),
         deadline_name="limits.step_timeout" if timeout <= remaining else "limits.run_timeout",
+        left=left,
     )
+    if left is not None:
+        attempt = replace(attempt, deadline=left.begun.deadline, deadline_name=left.begun.deadline_name)
+    else:
+        write_begun(order.context.layout(order.run), order.step.index, begin_attempt(attempt, earlier))
     return perform_call(attempt) if ready.step.kind == "model" else perform_attempt(attempt)
 
 
@@ -179,7 +221,7 @@ def _rest(order: StepOrder, seconds: float) -> tuple[Outcome, str] | None:
         with cancellation.told(woken.set), order.resting():
             woken.wait(min(seconds, max(order.remaining(), 0.0)))
     if cancellation.cancelled:
-        return "cancelled", "stopped by the user"
+        return "cancelled", cancellation.why
     if order.remaining() <= 0:
         return "timed_out", "limits.run_timeout was used up"
     return None
@@ -223,7 +265,9 @@ def _done(order: StepOrder, ready: Ready, attempts: list[Attempt], verdict: tupl
 def _notes(attempts: list[Attempt]) -> list[str]:
     """Return the notes of all attempts, saying of which where there are several."""
     many = len(attempts) > 1
-    return [f"attempt {one.record.attempt}: {note}" if many else note for one in attempts for note in one.notes]
+    notes = [f"attempt {one.record.attempt}: {note}" if many else note for one in attempts for note in one.notes]
+    lost = [one.record for one in attempts[:-1] if one.interrupted]
+    return notes + [f"attempt {one.attempt} does not count, and was made again: {one.reason}" for one in lost]
 
 
 def _taken(ready: Ready) -> tuple[ValueRecord, ...]:

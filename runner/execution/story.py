@@ -36,6 +36,8 @@ class Story:
     """What broke us; empty if nothing did."""
     conflict: str = ""
     """Why changes of steps could not be merged at the end; empty if they could."""
+    interrupted: bool = False
+    """Whether something broke because the engine was away or ended."""
 
     def in_order(self) -> list[StepDone]:
         """Return the steps that have ended, by position."""
@@ -64,17 +66,32 @@ class Clock:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Count the time inside the block."""
+        self._start()
+        try:
+            yield
+        finally:
+            self._stop()
+
+    def _start(self) -> None:
         with self._lock:
             if not self._under_way:
                 self._since = time.monotonic()
             self._under_way += 1
+
+    def _stop(self) -> None:
+        with self._lock:
+            self._under_way -= 1
+            if not self._under_way:
+                self._used += time.monotonic() - self._since
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out the time inside the block, which is inside one of `running`."""
+        self._stop()
         try:
             yield
         finally:
-            with self._lock:
-                self._under_way -= 1
-                if not self._under_way:
-                    self._used += time.monotonic() - self._since
+            self._start()
 
     def remaining(self) -> float:
         """Return the seconds that are left; below 0 if there were too few."""
@@ -110,8 +127,10 @@ class Saver:
         begun = time.monotonic()
         if len(self._record.run.steps) > _FEW_STEPS and begun < self._next:
             return
-        steps = tuple(one.record for one in self._story.in_order())
-        write_json(self._layout.metadata, self._record.model_copy(update={"steps": steps, "suspended": ()}))
+        done = self._story.in_order()
+        notes = (*(note for one in done for note in one.notes), *self._story.notes)
+        update = {"steps": tuple(one.record for one in done), "suspended": (), "notes": notes}
+        write_json(self._layout.metadata, self._record.model_copy(update=update))
         ended = time.monotonic()
         self._next = ended + _LEAST_PAUSE * (ended - begun)
 
@@ -138,5 +157,6 @@ def write_step(layout: RunLayout, done: StepDone) -> None:
     """
     files = layout.step(done.record.index)
     files.root.mkdir(parents=True, exist_ok=True)
-    write_json(files.metadata, done.record)
     write_metrics(files.metrics, done.metrics)
+    # The record comes last: a step that has one is done, and is never performed again.
+    write_json(files.metadata, done.record)

@@ -12,6 +12,8 @@ from runner.evidence.untrusted import ShimReport
 from runner.names import EXIT_TIMED_OUT
 
 _SIGKILLED = 128 + signal.SIGKILL
+_NEVER_STARTED = frozenset({125, 126, 127})
+"""Exit codes of a shim that could not start the command."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,8 @@ class Facts:
     """Which limit that was: `limits.step_timeout` or `limits.run_timeout`."""
     overdue: bool
     """Whether the runner itself had to stop the container, the shim's deadline not having worked."""
-    cancelled: bool
+    cancelled: str
+    """By what the attempt was stopped, as the reason; empty if it was not."""
     model_error: str
     """Why the model could not answer, if that is the provider's or our doing; empty otherwise."""
     exceeded: str
@@ -45,19 +48,25 @@ class Facts:
     replay_error: str = ""
     """Why a replay is none, like a request that was never recorded; empty if it went well, or nothing is replayed."""
 
+    restarted: bool = False
+    """Whether the engine was away, or ended, while the container was there."""
+    waited: float | None = None
+    """Seconds from its start to the news of its end, by a steady clock; None if the runner did not see both."""
+    watched: str = ""
+    """What the runner's watch found too much of, in a sentence; empty if nothing was."""
+    file_limit: int = 0
+    """Bytes that one file may have (RLIMIT_FSIZE)."""
+
     @property
     def timed_out(self) -> bool:
         """Whether a deadline ended the attempt; exit code 124 alone is no proof, a command may return it."""
         if self.overdue or self.report is not None:
             return self.overdue or bool(self.report and self.report.timed_out)
         state = self.state
-        return (
-            state is not None
-            and state.exit_code == EXIT_TIMED_OUT
-            and state.started_at is not None
-            and state.finished_at is not None
-            and state.finished_at - state.started_at >= self.deadline
-        )
+        if state is None or state.exit_code != EXIT_TIMED_OUT:
+            return False
+        seconds = self.waited if self.waited is not None else seconds_by_engine(state)
+        return seconds is not None and seconds >= self.deadline
 
     @property
     def code(self) -> int | None:
@@ -67,7 +76,17 @@ class Facts:
         return self.state.exit_code if self.state is not None else None
 
 
+def seconds_by_engine(state: ContainerState | None) -> float | None:
+    """Return how long a container ran by the times of day that the engine noted; None if it did not note both."""
+    if state is None or state.started_at is None or state.finished_at is None:
+        return None
+    return state.finished_at - state.started_at
+
+
 Verdict = tuple[Outcome, str]
+
+ENDED_WITH_ENGINE: Verdict = ("broken", "the engine was restarted, and the container ended with it")
+"""What becomes of an attempt whose end says nothing of how it would have ended."""
 
 
 def judge(facts: Facts) -> Verdict:
@@ -84,7 +103,8 @@ class CallFacts:
     deadline: float
     """Seconds the attempt was given."""
     deadline_name: str
-    cancelled: bool
+    cancelled: str
+    """By what it was stopped, as the reason; empty if it was not."""
     exceeded: str
     """Which budget the call was refused for; empty if none was."""
     replay_error: str
@@ -99,7 +119,7 @@ class CallFacts:
 def judge_call(facts: CallFacts) -> Verdict:
     """Return the outcome of a direct call of the model and why, by the same order of rules as for a container."""
     ways: tuple[tuple[bool, Outcome, str], ...] = (
-        (facts.cancelled and not facts.answered, "cancelled", "stopped by the user"),
+        (bool(facts.cancelled) and not facts.answered, "cancelled", facts.cancelled),
         (facts.timed_out, "timed_out", f"not finished after {facts.deadline:g} s ({facts.deadline_name})"),
         (bool(facts.exceeded), "exceeded", facts.exceeded),
         (bool(facts.replay_error), "broken", facts.replay_error),
@@ -111,9 +131,9 @@ def judge_call(facts: CallFacts) -> Verdict:
 
 
 def _stopped(facts: Facts) -> Verdict | None:
-    """A step that ended well just as the user stopped everything has still ended well."""
+    """A step that ended well just as everything was stopped has still ended well."""
     ended_well = facts.state is not None and facts.state.status == "exited" and facts.code == 0
-    return ("cancelled", "stopped by the user") if facts.cancelled and not ended_well else None
+    return ("cancelled", facts.cancelled) if facts.cancelled and not ended_well else None
 
 
 def _lost(facts: Facts) -> Verdict | None:
@@ -133,6 +153,16 @@ def _out_of_memory(facts: Facts) -> Verdict | None:
     return None
 
 
+def _over_watched(facts: Facts) -> Verdict | None:
+    return ("exceeded", facts.watched) if facts.watched else None
+
+
+def _file_too_large(facts: Facts) -> Verdict | None:
+    if facts.report is not None and facts.report.signal == signal.SIGXFSZ:
+        return "exceeded", f"a file would have had more than the {facts.file_limit} bytes of limits.workspace"
+    return None
+
+
 def _overdue(facts: Facts) -> Verdict | None:
     if facts.timed_out:
         return "timed_out", f"not finished after {facts.deadline:g} s ({facts.deadline_name})"
@@ -148,6 +178,13 @@ def _replayed_wrong(facts: Facts) -> Verdict | None:
     return ("broken", facts.replay_error) if facts.replay_error else None
 
 
+def _ended_with_engine(facts: Facts) -> Verdict | None:
+    """A container that outlived the engine, or ended by itself before, has a report that agrees with its exit code."""
+    report = facts.report
+    own = report is not None and not report.stopped and report.exit_code == facts.code
+    return ENDED_WITH_ENGINE if facts.restarted and not own else None
+
+
 def _killed_whole(facts: Facts) -> Verdict | None:
     if facts.report is None and facts.code == _SIGKILLED:
         return "broken", "the whole container was killed (SIGKILL, and neither for memory nor by us)"
@@ -161,7 +198,9 @@ def _stopped_from_outside(facts: Facts) -> Verdict | None:
 
 
 def _not_startable(facts: Facts) -> Verdict | None:
-    return ("broken", facts.report.error) if facts.report is not None and facts.report.error else None
+    """A step can write a report, and kill the shim before it writes its own; these exit codes it cannot give then."""
+    error = facts.report.error if facts.report is not None else ""
+    return ("broken", " ".join(error.split())) if error and facts.code in _NEVER_STARTED else None
 
 
 def _no_model(facts: Facts) -> Verdict | None:
@@ -184,9 +223,12 @@ _RULES: tuple[Callable[[Facts], Verdict | None], ...] = (
     _stopped,
     _lost,
     _out_of_memory,
+    _over_watched,
+    _file_too_large,
     _overdue,
     _over_budget,
     _replayed_wrong,
+    _ended_with_engine,
     _killed_whole,
     _stopped_from_outside,
     _not_startable,
@@ -208,4 +250,6 @@ def _exit_words(facts: Facts) -> str:
 
 
 def _with_message(words: str, message: str) -> str:
-    return f"{words}: {message}" if message else words
+    """Add what the framework says of itself, on one line: no text of its making begins a line of ours."""
+    said = " ".join(message.split())
+    return f"{words}: {said}" if said else words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 from runner.errors import StorageError
 from runner.evidence.applying import apply
 from runner.evidence.atomic import storage_error, write_json
-from runner.evidence.copying import copy_tree, remove_tree, unlock
+from runner.evidence.copying import copy_tree, lock, remove_tree, unlock
 from runner.evidence.history.index import Index
 from runner.evidence.history.seen import FINE_STEP, Seen, look, unchanged
 from runner.evidence.layout import RunLayout
@@ -76,6 +77,33 @@ def make_view(origin: Path, root: Path, upstream: Iterable[Changes]) -> View:
     return View(root=root, origin=origin, brought=brought, copied=copied, before=scan(root), left=left)
 
 
+def known_view(origin: Path, root: Path, brought: Mapping[RawPath, Changes], before: TreeScan) -> View:
+    """Return a view that an earlier runner made, and in which its step has worked since.
+
+    Args:
+        origin: the folder it was copied from, which is as it was.
+        root: the view's folder.
+        brought: changes of steps before it that were brought into it, by path.
+        before: what the step found.
+
+    Raises:
+        StorageError: if something cannot be read.
+    """
+    return View(root=root, origin=origin, brought=brought, copied=scan(origin), before=before)
+
+
+def remove_views(layout: RunLayout) -> None:
+    """Remove the views of a run, but not what is written down of attempts until its record is final.
+
+    Raises:
+        StorageError: if something cannot be removed.
+    """
+    for folder in layout.views.glob("step_*"):
+        remove_tree(folder)
+    with contextlib.suppress(OSError):
+        layout.views.rmdir()
+
+
 def changes_in(view: View, name: tuple[str, int], tree: TreeScan | None) -> tuple[Changes, Mapping[RawPath, int]]:
     """Find what a step changed in its view, which is the runner's from here on: what is locked in it is opened.
 
@@ -111,12 +139,44 @@ def restore_tree(root: Path, found: Path, before: Mapping[RawPath, Entry]) -> No
     Raises:
         StorageError: if something cannot be read or written.
     """
-    now = scan(root).entries
-    touched = {path for path in {*before, *now} if _touched(before.get(path), now.get(path))}
+    touched = touched_since(root, before)
     # A path can be put back only with the folders on the way to it.
     touched |= {parent for path in touched if path in before for parent in parents(path)}
     copy = Changes(step="", index=0, root=found, paths=frozenset(touched), after=scan(found).entries)
     apply(root, dict.fromkeys(touched, copy), move=False)
+
+
+def touched_since(root: Path, before: Mapping[RawPath, Entry]) -> set[RawPath]:
+    """Return the paths of a tree that are not as they were.
+
+    Args:
+        root: the tree's folder.
+        before: what was in it.
+
+    Raises:
+        StorageError: if it cannot be read.
+    """
+    now = scan(root).entries
+    return {path for path in {*before, *now} if _touched(before.get(path), now.get(path))}
+
+
+def lock_again(folder: Path) -> None:
+    """Give what was opened in a step's views its permissions back, so that they are as the step left them.
+
+    Raises:
+        StorageError: if that cannot be done.
+    """
+    try:
+        views = json.loads((folder / _CHANGES).read_bytes())["views"]
+        for key, one in views.items():
+            if (folder / key).is_dir():
+                lock(folder / key, {bytes.fromhex(path): int(mode) for path, mode in one["modes"].items()})
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage_error(f"cannot read {folder}", error) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StorageError("what a step changed cannot be used", where=str(folder / _CHANGES), why=str(error)) from None
 
 
 def seen_in(

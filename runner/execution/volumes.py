@@ -39,7 +39,22 @@ class Volumes:
         """
         with self._lock:
             self._made.add(name)
-        self._context.engine.volumes.create(name, device=str(folder), labels=self._labels)
+        context, volumes = self._context, self._context.engine.volumes
+        context.gate.patiently(
+            lambda: volumes.create(name, device=str(folder), labels=self._labels), context.cancellation, context.events
+        )
+
+    def take_over(self) -> None:
+        """Count among those made here what an earlier runner made for the same run.
+
+        Raises:
+            EngineError: if the engine refuses.
+        """
+        context, volumes = self._context, self._context.engine.volumes
+        place = {LABEL_RUN_DIR: self._labels[LABEL_RUN_DIR]}
+        found = context.gate.patiently(lambda: volumes.find(place), context.cancellation, context.events)
+        with self._lock:
+            self._made |= {name for name, _ in found}
 
     def remove(self, name: str | None) -> tuple[str, ...]:
         """Remove a volume that was made here; what is below it stays.
@@ -51,8 +66,9 @@ class Volumes:
             if name is None or name not in self._made:
                 return ()
             self._made.remove(name)
+        context, volumes = self._context, self._context.engine.volumes
         try:
-            self._context.engine.volumes.remove(name)
+            context.gate.patiently(lambda: volumes.remove(name), context.cancellation, context.events)
         except EngineError as error:
             return (f"volume {name} is still in the engine: {error}",)
         return ()

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Self
 
-from runner.evidence.copying import copy_tree, remove_tree
+from runner.evidence.copying import remove_tree
 from runner.evidence.history.seen import Seen
 from runner.evidence.history.snapshot import Known
+from runner.evidence.merge import settle
 from runner.evidence.records import StepRecord
 from runner.evidence.tree import TreeScan, scan
 from runner.evidence.walk import Entry, RawPath, show_path
 from runner.execution.blocks import Blocks, Ended, changes_of
 from runner.execution.container import prepare_state
 from runner.execution.context import Context
+from runner.execution.entered import Entered, alone, contained, keep_found, keeps_state, put_back
+from runner.execution.fork import ORIGIN
 from runner.execution.history import Keeper, Kept, put_upon, seen_by
 from runner.execution.place import Place
 from runner.execution.views import (
@@ -29,8 +32,10 @@ from runner.execution.views import (
     MergeConflict,
     View,
     changes_in,
+    known_view,
+    lock_again,
     make_view,
-    restore_tree,
+    remove_views,
     save_changes,
     seen_in,
     view_folder,
@@ -41,25 +46,7 @@ from runner.plan.models import PlannedStep, Run
 
 __all__ = ["MergeConflict", "Place", "Workspaces"]
 
-_FOUND = "found"
-"""Folder of what a step found in the trunk, if it may be tried again."""
 _NOTHING = TreeScan(entries={}, files=0, bytes=0)
-
-
-@dataclass(kw_only=True)
-class _Entered:
-    """A step that is under way."""
-
-    place: Place
-    view: View | None = None
-    state: View | None = None
-    known: Known = field(default_factory=Known)
-    """What the history knows of what the step found."""
-    again: bool = False
-    """Whether there is a copy of what the step found in the trunk and in the run's one state."""
-    state_before: TreeScan = _NOTHING
-    """Of the run's one state then."""
-    notes: list[str] = field(default_factory=list)
 
 
 class Workspaces:
@@ -68,10 +55,11 @@ class Workspaces:
     Args:
         context: shared hands.
         run: the run; its folders are made.
-        ended: records of steps that ended before the run was suspended.
+        ended: records of steps that ended before the run was suspended, or its runner ended.
+        cut_off: whether its runner ended, so that there may be more than those steps left.
     """
 
-    def __init__(self, context: Context, run: Run, ended: Sequence[StepRecord] = ()) -> None:
+    def __init__(self, context: Context, run: Run, ended: Sequence[StepRecord] = (), *, cut_off: bool = False) -> None:
         self.notes: list[str] = []
         """What is to be said of the run besides: to be read when all is over."""
         self._context = context
@@ -79,20 +67,25 @@ class Workspaces:
         self._layout = context.layout(run)
         self._placements: Mapping[str, Placement] = placements(run.steps)
         self._lock = threading.Lock()
-        self._entered: dict[str, _Entered] = {}
+        self._entered: dict[str, Entered] = {}
         self._trunk: TreeScan | None = None
         self._volumes = Volumes(context, run)
         self._keeper = Keeper(self._layout, run)
         self._blocks = Blocks(self._layout, run, self._keeper)
         self._before = ended
+        self._cut_off = cut_off
 
     def __enter__(self) -> Self:
-        """Make the volume of the trunk, and take up what a suspended run left.
+        """Make the volume of the trunk, and take up what an earlier runner left.
 
         Raises:
             EngineError: if the engine refuses.
-            StorageError: if what a suspended run left cannot be used.
+            StorageError: if what an earlier runner left cannot be used.
         """
+        if self._cut_off:
+            if not self._keeper.off:
+                self._keeper.forget_others({ORIGIN, *(one.index for one in self._before)})
+            self._volumes.take_over()
         if self._before:
             self._blocks.take_up([one.id for one in self._before])
         self._volumes.make(self._context.object_name(self._run), self._layout.workspace)
@@ -115,7 +108,7 @@ class Workspaces:
         """
         where = self._placements[step.id]
         with self._lock:
-            tree, notes = self._blocks.merge(step, where.block + _alone(where))
+            tree, notes = self._blocks.merge(step, where.block + alone(where))
             self._trunk = tree or self._trunk
         entered = self._ready(step, where)
         entered.notes += notes
@@ -130,17 +123,69 @@ class Workspaces:
             step: a step that is under way.
 
         Raises:
+            Unrestorable: if that was not kept.
             StorageError: if something cannot be read or written.
         """
-        entered = self._entered[step.id]
-        if entered.again:
-            self._restore(step, entered)
+        entered, where = self._entered[step.id], self._placements[step.id]
+        if alone(where) and contained(step):
+            put_back(self._layout, self._run, step, entered, self._keeper.trunk_step())
             return entered.place
-        fresh = self._ready(step, self._placements[step.id])
+        fresh = self._ready(step, where)
         fresh.notes = entered.notes
         with self._lock:
             self._entered[step.id] = fresh
         return fresh.place
+
+    def take_up(self, step: PlannedStep, found: TreeScan | None, state: TreeScan | None) -> Place:
+        """Return what a step works on that an earlier runner had begun; nothing is made, and nothing put back.
+
+        Args:
+            step: the step; it is under way until `leave`.
+            found: its workspace as it found it; None if it cannot have changed since.
+            state: the same of its state, where that was written down.
+
+        Raises:
+            StorageError: if something cannot be read or written.
+            EngineError: if the engine refuses.
+        """
+        where = self._placements[step.id]
+        upstream = self._blocks.upstream(where.upstream)
+        read_only, folder = step.workspace == "read-only", view_folder(self._layout, step.index)
+        own_state = contained(step) and (not keeps_state(step) or not alone(where))
+        place = Place(
+            workspace=None if where.mode == "none" else self._layout.workspace,
+            volume=None if where.mode == "none" else self._context.object_name(self._run),
+            state=folder / STATE if own_state else self._layout.state,
+            read_only=read_only or where.mode == "none",
+            before=_NOTHING if found is None else found,
+            state_before=state,
+        )
+        entered = Entered(place=place, again=step.retry.attempts > 1 and alone(where))
+        if where.mode == "view" and (upstream or not read_only):
+            lock_again(folder)
+            self._take_up_view(step, entered, upstream)
+        elif where.mode != "none":
+            entered.known = self._keeper.trunk()
+        if own_state and keeps_state(step) and state is not None:
+            brought = settle(changes_of(self._blocks.before(step), STATE))
+            entered.state = known_view(self._layout.state, folder / STATE, brought, state)
+        if found is None and entered.place.workspace is not None:
+            entered.place = replace(entered.place, before=scan(entered.place.workspace))
+        with self._lock:
+            self._entered[step.id] = entered
+        return entered.place
+
+    def _take_up_view(self, step: PlannedStep, entered: Entered, upstream: Sequence[Ended]) -> None:
+        folder, name = view_folder(self._layout, step.index) / WORKSPACE, self._volume_name(step)
+        if contained(step):
+            self._volumes.make(name, folder)
+        brought = settle(changes_of(upstream, WORKSPACE))
+        entered.view = known_view(self._layout.workspace, folder, brought, entered.place.before)
+        entered.place = replace(entered.place, workspace=folder, volume=name)
+        entered.known = self._known(entered.view, upstream)
+
+    def _volume_name(self, step: PlannedStep) -> str:
+        return f"{self._context.object_name(self._run)}-s{step.index:02d}"
 
     def leave(self, step: PlannedStep, tree: TreeScan | None, record: StepRecord) -> tuple[str, ...]:
         """Take a step's changes, and keep what it left in the history.
@@ -190,20 +235,20 @@ class Workspaces:
             conflict, notes = self._blocks.finish()
             self.notes += notes
             self._trunk = None
-            remove_tree(self._layout.views)
+            remove_views(self._layout)
             return conflict
 
-    def _ready(self, step: PlannedStep, where: Placement) -> _Entered:
+    def _ready(self, step: PlannedStep, where: Placement) -> Entered:
         """Make what a step works on."""
         upstream = self._blocks.upstream(where.upstream)
         read_only = step.workspace == "read-only"
         if where.mode == "none":
             place = Place(workspace=None, volume=None, state=self._layout.state, read_only=True, before=_NOTHING)
-            entered = _Entered(place=place)
+            entered = Entered(place=place)
         elif where.mode == "view" and (upstream or not read_only):
             entered = self._ready_view(step, upstream, read_only=read_only)
         else:
-            known = self._trunk if _alone(where) else None
+            known = self._trunk if alone(where) else None
             place = Place(
                 workspace=self._layout.workspace,
                 volume=self._context.object_name(self._run),
@@ -211,20 +256,20 @@ class Workspaces:
                 read_only=read_only,
                 before=known or scan(self._layout.workspace),
             )
-            entered = _Entered(place=place, known=self._keeper.trunk())
+            entered = Entered(place=place, known=self._keeper.trunk())
         self._ready_state(step, where, entered)
         return entered
 
-    def _ready_view(self, step: PlannedStep, upstream: Sequence[Ended], *, read_only: bool) -> _Entered:
+    def _ready_view(self, step: PlannedStep, upstream: Sequence[Ended], *, read_only: bool) -> Entered:
         """Make a step's own view of the workspace."""
         changes = changes_of(upstream, WORKSPACE)
         self._blocks.refuse(step, changes)
         folder = view_folder(self._layout, step.index) / WORKSPACE
         view = make_view(self._layout.workspace, folder, changes)
-        name = f"{self._context.object_name(self._run)}-s{step.index:02d}"
-        if _contained(step):
+        name = self._volume_name(step)
+        if contained(step):
             self._volumes.make(name, folder)
-        return _Entered(
+        return Entered(
             place=Place(
                 workspace=folder, volume=name, state=self._layout.state, read_only=read_only, before=view.before
             ),
@@ -233,39 +278,21 @@ class Workspaces:
             notes=[f"step {step.id}: its view of the workspace has no {show_path(path)}" for path in view.left],
         )
 
-    def _ready_state(self, step: PlannedStep, where: Placement, entered: _Entered) -> None:
+    def _ready_state(self, step: PlannedStep, where: Placement, entered: Entered) -> None:
         """Make the state of a step: the run's own, a view of it, or an empty one that is not kept."""
-        folder, alone = view_folder(self._layout, step.index), _alone(where)
-        if not _contained(step):
+        folder = view_folder(self._layout, step.index)
+        if not contained(step):
             return
-        if not _keeps_state(step):
+        if not keeps_state(step):
             remove_tree(folder / STATE)
             prepare_state(folder / STATE, self._run)
             entered.place = replace(entered.place, state=folder / STATE)
-        elif not alone:
+        elif not alone(where):
             upstream = changes_of(self._blocks.before(step), STATE)
             entered.state = make_view(self._layout.state, folder / STATE, upstream)
-            entered.place = replace(entered.place, state=folder / STATE)
-        if alone and step.retry.attempts > 1:
-            if not entered.place.read_only:
-                copy_tree(self._layout.workspace, folder / _FOUND / WORKSPACE)
-                # Copying may have opened what was locked, and locked it again.
-                entered.place = replace(entered.place, before=scan(self._layout.workspace))
-            copy_tree(self._layout.state, folder / _FOUND / STATE)
-            entered.state_before = scan(self._layout.state)
-            entered.again = True
-
-    def _restore(self, step: PlannedStep, entered: _Entered) -> None:
-        """Put back what a step found in the trunk and in the run's one state."""
-        folder = view_folder(self._layout, step.index)
-        if not entered.place.read_only:
-            restore_tree(self._layout.workspace, folder / _FOUND / WORKSPACE, entered.place.before.entries)
-        restore_tree(self._layout.state, folder / _FOUND / STATE, entered.state_before.entries)
-        if not _keeps_state(step):
-            remove_tree(folder / STATE)
-            prepare_state(folder / STATE, self._run)
-        entered.state_before = scan(self._layout.state)
-        entered.place = replace(entered.place, before=scan(self._layout.workspace))
+            entered.place = replace(entered.place, state=folder / STATE, state_before=entered.state.before)
+        if alone(where):
+            keep_found(self._layout, step, entered)
 
     def _known(self, view: View, upstream: Sequence[Ended]) -> Known:
         """Return what the history knows of a view: what it knows of the trees that each file was copied from."""
@@ -283,14 +310,14 @@ class Workspaces:
 
         return replace(known, seen=seen_in(known.index, view.before, source))
 
-    def _keep(self, step: PlannedStep, entered: _Entered, tree: TreeScan) -> tuple[Known | None, tuple[str, ...]]:
+    def _keep(self, step: PlannedStep, entered: Entered, tree: TreeScan) -> tuple[Known | None, tuple[str, ...]]:
         """Keep what a step left in the history."""
         where, workspace = self._placements[step.id], entered.place.workspace
         if where.mode == "trunk" or workspace is None:
             return None, self._keeper.keep_trunk(step, None if where.shared else tree)
         return self._keeper.keep_view(step, workspace, tree, entered.known)
 
-    def _take(self, step: PlannedStep, entered: _Entered, tree: TreeScan | None, kept: Kept | None) -> None:
+    def _take(self, step: PlannedStep, entered: Entered, tree: TreeScan | None, kept: Kept | None) -> None:
         """Find what a step changed in its views, and remove what holds nothing that will be needed."""
         folder, name, found = view_folder(self._layout, step.index), (step.id, step.index), {}
         if entered.view is not None and not entered.place.read_only:
@@ -306,18 +333,3 @@ class Workspaces:
         save_changes(folder, found)
         changes = {key: one for key, (one, _) in found.items()}
         self._blocks.add(step, Ended(changes=changes, kept=kept if WORKSPACE in found else None))
-
-
-def _alone(where: Placement) -> bool:
-    """Tell whether a step has the trunk to itself."""
-    return where.mode == "trunk" and not where.shared
-
-
-def _contained(step: PlannedStep) -> bool:
-    """Tell whether a step runs in a container."""
-    return step.kind not in {"model", "approval"}
-
-
-def _keeps_state(step: PlannedStep) -> bool:
-    """Tell whether a step has a part in the run's state: a check does not, nor one without the workspace."""
-    return _contained(step) and step.kind != "check" and step.workspace != "none"

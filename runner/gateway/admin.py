@@ -36,7 +36,8 @@ class Opening(BaseModel):
 def make_admin(sessions: Sessions, tell: Callable[[bytes], None]) -> web.Application:
     """Return the admin application.
 
-    POST /sessions opens, DELETE /sessions/ID closes and returns the totals.
+    POST /sessions opens, DELETE /sessions/ID closes and returns the totals; with `?drain=SECONDS` calls under way are
+    given that long.
 
     Args:
         sessions: what is steered.
@@ -57,7 +58,8 @@ def make_admin(sessions: Sessions, tell: Callable[[bytes], None]) -> web.Applica
 
     async def close_session(request: web.Request) -> web.Response:
         identity = request.match_info["id"]
-        totals = await sessions.close(identity)
+        drain = request.query.get("drain")
+        totals = await sessions.close(identity, float(drain) if drain is not None else None)
         tell(f"closed {identity}\n".encode())
         return _json(TOTALS.dump_json(totals))
 

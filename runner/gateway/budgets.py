@@ -58,6 +58,18 @@ class Purse:
         self.dollars += spent.dollars
         self.call_time += spent.call_time
 
+    def at_least(self, spent: Spent) -> None:
+        """Count what is known to be used up, where that is more than what is known here."""
+        self.tokens = max(self.tokens, spent.tokens)
+        self.calls = max(self.calls, spent.calls)
+        self.dollars = max(self.dollars, spent.dollars)
+        self.call_time = max(self.call_time, spent.call_time)
+
+    @property
+    def spent(self) -> Spent:
+        """Return what has been used up."""
+        return Spent(tokens=self.tokens, calls=self.calls, dollars=self.dollars, call_time=self.call_time)
+
     @property
     def seconds_left(self) -> float | None:
         """Time that calls may still take; None if it is not limited."""

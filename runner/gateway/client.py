@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
+import dataclasses
 import subprocess
-import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from runner.errors import RunnerError
 from runner.gateway.child import START_SECONDS, Child
-from runner.gateway.known import Known, absolute, added, opening, recorded, spent_in
-from runner.gateway.leftovers import hold, own, remove_leftovers
+from runner.gateway.estate import enter, leave
+from runner.gateway.known import Key, Known, absolute, added, key_of, opening, recorded, spent_in, spent_since
+from runner.gateway.leftovers import hold_again
 from runner.gateway.session import (
     Gateway,
     GatewayError,
@@ -31,6 +30,7 @@ from runner.gateway.session import (
     ignore,
 )
 from runner.gateway.settings import GatewaySettings, Spent
+from runner.gateway.taken import Foreign, Taken
 
 _ANSWER_SECONDS = 30.0
 _TRIES = 3
@@ -69,27 +69,28 @@ class GatewayProcess:
     def __init__(
         self, settings: GatewaySettings, *, restarts: int = 5, on_restart: Callable[[str], None] | None = None
     ) -> None:
-        remove_leftovers(settings.runtime)
         self._on_restart = on_restart
         self.settings = settings
-        self.folder = Path(tempfile.mkdtemp(prefix="cgr-", dir=settings.runtime))
-        self.held = hold(self.folder)
-        self._owned = own(self.folder)
+        estate = enter(settings)
+        self.folder, self._held, self._owned = estate.folder, estate.held, estate.owned
         self.deaths: deque[float] = deque(maxlen=restarts + 1)
         """When it died, of late; from time.monotonic()."""
-        self._open: dict[str, Known] = {}
+        self._open = {one.session.id: one for one in estate.open}
+        self._left = {key_of(one.spec): one for one in estate.open}
+        """Those of them that a dead runner had open and nobody has taken up again."""
+        self._before = estate.spent
         self._closed = Spent()
         self._changed = threading.Condition()
         self._generation = 0
         """Counts the processes; one that is not ready has none of our sessions."""
         self._ready = self._over = False
         self._failure: GatewayError | None = None
-        self._child = Child(settings, self.folder, self.held, settings.spent)
-        self._thread = threading.Thread(target=self._supervise, name="gateway", daemon=True)
+        self._child = estate.process
+        self._thread = threading.Thread(target=self._supervise, args=(estate.closed,), name="gateway", daemon=True)
         self._thread.start()
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> subprocess.Popen[bytes] | Foreign:
         """Return the process there is now."""
         return self._child.process
 
@@ -106,7 +107,12 @@ class GatewayProcess:
             ConfigError: if the session's scripted answers cannot be used.
         """
         spec = absolute(spec)
+        if (again := self._take_up(spec, on_call)) is not None:
+            return again
+        # A new attempt at a step: what its earlier one still has under way must not go on beside it.
+        self._close_left(lambda key: key[:3] == key_of(spec)[:3])
         body = opening(spec, listen)
+        before = spent_in(spec, self.settings.budget)
         for _ in range(_TRIES):
             generation = self._await_ready()
             with self._dying(generation):
@@ -114,14 +120,43 @@ class GatewayProcess:
                 session = TypeAdapter(Session).validate_json(answer)
                 with self._changed:
                     if generation == self._generation:
-                        self._open[session.id] = Known(spec=spec, session=session, on_call=on_call, listen=listen)
+                        self._open[session.id] = Known(
+                            spec=spec, session=session, on_call=on_call, listen=listen, before=before
+                        )
                         return session
         raise GatewayError("the gateway dies whenever a session is opened", why=self._child.log_tail(), hint=_REMEDY)
 
-    def close(self, session: Session) -> Totals:
+    def _take_up(self, spec: SessionSpec, on_call: MeteredSink) -> Session | None:
+        """Return the session that a dead runner had open for an attempt; None if there is none."""
+        if key_of(spec) not in self._left:
+            return None
+        self._await_ready()
+        with self._changed:
+            left = self._left.pop(key_of(spec), None)
+            if left is None:
+                return None
+            self._open[left.session.id] = dataclasses.replace(left, on_call=on_call)
+        return left.session
+
+    def forget(self, calls_file: Path) -> None:
+        """Close what dead runners left open for a run and nobody has taken up; see `Gateway.forget`."""
+        self._close_left(lambda key: key[0] == calls_file.resolve())
+
+    def _close_left(self, wanted: Callable[[Key], bool]) -> None:
+        """Close sessions that a dead runner had open and nobody has taken up, those that are wanted."""
+        with self._changed:
+            left = [self._left.pop(key) for key in list(self._left) if wanted(key)]
+        for one in left:
+            self.close(one.session, drain_seconds=0.0)
+
+    def close(self, session: Session, *, drain_seconds: float | None = None) -> Totals:
         """Stop listening, let calls in flight be metered, and return the session's totals.
 
         If the process has died for good, the totals are what it had recorded, with that as the last error.
+
+        Args:
+            session: an open one.
+            drain_seconds: how long calls under way may still take; by default as the settings say.
 
         Raises:
             GatewayError: if the session is not open.
@@ -130,14 +165,14 @@ class GatewayProcess:
         if one is None:
             raise GatewayError(f"the session {session.id} is not open")
         try:
-            return self._close(one)
+            return self._close(one, drain_seconds)
         except GatewayError as error:
             return recorded(one.spec, error)
         finally:
             one.told.wait(_HEARD_SECONDS if self._ready else 0)
             with self._changed:
                 self._open.pop(session.id, None)
-                self._closed = added(self._closed, spent_in([one.spec], self.settings.budget))
+                self._closed = added([self._closed, spent_since(one, self.settings.budget)])
 
     def wait(self) -> None:
         """Wait until the process has died for good.
@@ -163,18 +198,15 @@ class GatewayProcess:
             with contextlib.suppress(OSError):
                 one.recover(self.folder)
         self._open.clear()
-        os.close(self.held)
-        os.close(self._owned)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        leave(self.folder, self._held, self._owned)
 
-    def _close(self, one: Known) -> Totals:
+    def _close(self, one: Known, drain_seconds: float | None) -> Totals:
+        path = f"/sessions/{one.session.id}" + (f"?drain={drain_seconds}" if drain_seconds is not None else "")
         seconds = 2 * self.settings.drain_seconds + _ANSWER_SECONDS
         for _ in range(_TRIES):
             generation = self._await_ready()
             with self._dying(generation):
-                return TypeAdapter(Totals).validate_json(
-                    self._child.request("DELETE", f"/sessions/{one.session.id}", b"", seconds)
-                )
+                return TypeAdapter(Totals).validate_json(self._child.request("DELETE", path, b"", seconds))
         raise GatewayError("the gateway dies whenever a session is closed", why=self._child.log_tail(), hint=_REMEDY)
 
     def _await_ready(self) -> int:
@@ -201,12 +233,16 @@ class GatewayProcess:
                 why = self._child.log_tail()
                 raise GatewayError(f"the gateway does not answer: {error}", why=why, hint=_REMEDY) from error
 
-    def _supervise(self) -> None:
-        """Listen to the process until it dies, then start another, for as long as we are not shut down."""
+    def _supervise(self, closed: Sequence[Known]) -> None:
+        """Listen to the process until it dies, then start another, for as long as we are not shut down.
+
+        Args:
+            closed: sessions that the first process has to be told to open again.
+        """
         while True:
             child = self._child
             started = child.await_ready()
-            if started and self._reopen(child):
+            if started and self._reopen(child, closed):
                 with self._changed:
                     self._ready = True
                     self._changed.notify_all()
@@ -220,12 +256,13 @@ class GatewayProcess:
                 if self._over:
                     return
             last_words = self._bury(child)
+            closed = list(self._open.values())
             if not self._again(child, started=started):
                 return
             if self._on_restart is not None:
                 self._on_restart(f"the model gateway ended and was started again: {last_words}")
 
-    def _bury(self, child: Child) -> str:
+    def _bury(self, child: Child | Taken) -> str:
         """Give calls that were under way their line, before another process counts calls; return the last words."""
         child.process.kill()
         child.end()
@@ -236,7 +273,7 @@ class GatewayProcess:
                 one.recover(self.folder)
         return last_words
 
-    def _again(self, child: Child, *, started: bool) -> bool:
+    def _again(self, child: Child | Taken, *, started: bool) -> bool:
         """Start another process, unless too many have died or none ever started; tell whether it was."""
         with self._changed:
             if self._over:
@@ -247,7 +284,7 @@ class GatewayProcess:
             elif len(self.deaths) == self.deaths.maxlen and self.deaths[-1] - self.deaths[0] < _MINUTE:
                 what = f"the gateway died {len(self.deaths)} times within a minute"
             try:
-                self._child = child if what else Child(self.settings, self.folder, self.held, self._spent())
+                self._child = child if what else self._another()
             except OSError as error:
                 what = f"the gateway cannot be started again: {error}"
             if what:
@@ -255,9 +292,17 @@ class GatewayProcess:
                 self._changed.notify_all()
             return not what
 
-    def _reopen(self, child: Child) -> bool:
-        """Open every session again in a new process; False if it died meanwhile."""
-        for one in list(self._open.values()):
+    def _another(self) -> Child:
+        """Start another process. Raises OSError if it cannot be started."""
+        if self._held is None:
+            self._held = hold_again(self.folder)
+        if self._held is None:
+            raise OSError(f"the lock of {self.folder} is held by someone else")
+        return Child(self.settings, self.folder, self._held, self._spent())
+
+    def _reopen(self, child: Child | Taken, closed: Sequence[Known]) -> bool:
+        """Open sessions again in a process that does not have them; False if it died meanwhile."""
+        for one in closed:
             body = opening(one.spec, one.listen, one.session)
             try:
                 child.request("POST", "/sessions", body, _ANSWER_SECONDS)
@@ -287,8 +332,8 @@ class GatewayProcess:
 
     def _spent(self) -> Spent:
         """Return what the experiment has used up: before us, in closed sessions, and in open ones."""
-        still_open = spent_in([one.spec for one in list(self._open.values())], self.settings.budget)
-        return added(self.settings.spent, self._closed, still_open)
+        still_open = (spent_since(one, self.settings.budget) for one in list(self._open.values()))
+        return added([self._before, self._closed, *still_open])
 
 
 def _copy(error: GatewayError) -> GatewayError:

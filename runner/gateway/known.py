@@ -26,6 +26,8 @@ class Known:
     session: Session
     on_call: MeteredSink
     listen: Listen | None = None
+    before: Spent = field(default_factory=Spent)
+    """What its attempt had used up when we came to know it: whoever started us had counted that already."""
     told: threading.Event = field(default_factory=threading.Event)
     """Set once everything the process had to say about the session has been heard."""
 
@@ -36,6 +38,15 @@ class Known:
             OSError: if they cannot be written.
         """
         Pending(folder / f"{self.session.id}{SUFFIX}").recover(self.spec, self.spec.calls_file)
+
+
+Key = tuple[Path, str, str, int]
+"""What a session is taken up again by: its calls file, run, step and attempt."""
+
+
+def key_of(spec: SessionSpec) -> Key:
+    """Return what a session is taken up again by."""
+    return spec.calls_file.resolve(), spec.run, spec.step, spec.attempt
 
 
 def opening(spec: SessionSpec, listen: Listen | None, session: Session | None = None) -> bytes:
@@ -63,22 +74,34 @@ def recorded(spec: SessionSpec, error: GatewayError) -> Totals:
     return dataclasses.replace(totals(_calls_of(spec)), last_error=f"{error.what}{why}", last_error_fault="runner")
 
 
-def spent_in(specs: Iterable[SessionSpec], budget: Budget) -> Spent:
-    """Return what sessions have used up by their calls files; nothing if no budget asks for it."""
+def spent_in(spec: SessionSpec, budget: Budget) -> Spent:
+    """Return what a session's attempt has used up by its calls file; nothing if no budget asks for it."""
     if not budget.model_dump(exclude_none=True):
         return Spent()
     from runner.gateway.budgets import spent_by
 
-    return spent_by(call for spec in specs for call in _calls_of(spec))
+    return spent_by(_calls_of(spec))
 
 
-def added(*parts: Spent) -> Spent:
-    """Add up what has been spent."""
+def spent_since(one: Known, budget: Budget) -> Spent:
+    """Return what a session has used up since we came to know it."""
+    now, before = spent_in(one.spec, budget), one.before
     return Spent(
-        tokens=sum(part.tokens for part in parts),
-        calls=sum(part.calls for part in parts),
-        dollars=sum(part.dollars for part in parts),
-        call_time=sum(part.call_time for part in parts),
+        tokens=max(0, now.tokens - before.tokens),
+        calls=max(0, now.calls - before.calls),
+        dollars=max(0.0, now.dollars - before.dollars),
+        call_time=max(0.0, now.call_time - before.call_time),
+    )
+
+
+def added(parts: Iterable[Spent]) -> Spent:
+    """Add up what has been spent."""
+    every = list(parts)
+    return Spent(
+        tokens=sum(part.tokens for part in every),
+        calls=sum(part.calls for part in every),
+        dollars=sum((part.dollars for part in every), 0.0),
+        call_time=sum((part.call_time for part in every), 0.0),
     )
 
 

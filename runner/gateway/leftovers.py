@@ -1,4 +1,4 @@
-"""Private folders of gateways: held by a lock while anyone uses them, removed when a crash left them behind."""
+"""Private folders of gateways: held by locks while anyone uses them, taken over or removed when a crash left them behind."""
 
 from __future__ import annotations
 
@@ -7,17 +7,36 @@ import fcntl
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from runner.gateway.pending import recover_folder
+from runner.gateway.asking import request
+from runner.gateway.pending import SUFFIX, Remembered, recover_folder, recover_session, remembered
+from runner.gateway.session import GatewayError
 
 _LOCK = "lock"
-"""Held by the runner and by its gateway."""
+"""Held by the gateway, and by the runner that started it."""
 _OWNER = "owner"
 """Held by the runner alone."""
+_HOME = "home"
+"""Tells the output folder whose runners may take the gateway over; not there if nobody may."""
+_PREFIX = "cgr-"
 _PATIENCE = 10.0
 """Seconds that a gateway whose runner is dead has to end; it gives calls under way one second."""
+_OWNER_PATIENCE = 2.0
+"""Seconds for whoever only looks whether the runner lives, or for one that is about to end, to let go of its lock."""
 _LOOK_AGAIN = 0.02
+_YOUNG_SECONDS = 60.0
+"""How long a folder may be without a lock because its runner is just making it."""
+_CLOSE_SECONDS = 10.0
+
+
+def new_folder(folder: Path, home: Path | None) -> tuple[int, int]:
+    """Make a folder a gateway's: return what holds its lock, and what tells that its runner lives."""
+    held, owned = hold(folder), own(folder)
+    if home is not None:
+        (folder / _HOME).write_bytes(os.fsencode(home.resolve()))
+    return held, owned
 
 
 def hold(folder: Path) -> int:
@@ -30,26 +49,100 @@ def own(folder: Path) -> int:
     return _hold(folder, _OWNER)
 
 
-def remove_leftovers(runtime: Path) -> list[Path]:
-    """Remove our folders that nobody holds any more; return which.
+def hold_again(folder: Path) -> int | None:
+    """Take the lock of a folder whose gateway has died, or is about to; None if the folder goes away instead."""
+    return _await(folder, _LOCK, _PATIENCE)
 
-    A gateway whose runner has died is waited for: until it ends it writes down calls, and the folder of a run that it
-    writes to must not be another run's by then. Calls that were under way when their gateway died together with its
-    runner are given their lines.
+
+def heirless(runtime: Path, home: Path) -> Iterator[tuple[Path, int]]:
+    """Yield the folders that dead runners of an output folder left, each with what tells that we are its runner now."""
+    for folder in sorted(runtime.glob(f"{_PREFIX}*")):
+        if _home(folder) == home.resolve() and (owned := _await(folder, _OWNER, _OWNER_PATIENCE)) is not None:
+            yield folder, owned
+
+
+def lasting(folder: Path) -> list[Remembered]:
+    """Return the sessions of a dead gateway's folder that may be gone on with: those that have not expired."""
+    now = time.time()
+    return [one for one in remembered(folder) if one.spec.expires is not None and one.spec.expires > now]
+
+
+def remove_leftovers(runtime: Path) -> list[Path]:
+    """Remove our folders that nobody holds or can take over any more; return which.
+
+    A gateway whose runner has died and that ends with it is waited for: until it ends it writes down calls, and the
+    folder of a run that it writes to must not be another run's by then. One that goes on serving its runner's output
+    folder, or that could be started again to do so, is left alone until its sessions have expired. Calls that were
+    under way when a gateway died together with its runner are given their lines.
     """
     gone = []
-    for folder in sorted(runtime.glob("cgr-*")):
+    for folder in sorted(runtime.glob(f"{_PREFIX}*")):
         claim = _claim(folder, _LOCK)
-        if claim is None and _orphaned(folder):
-            claim = _await(folder)
+        if claim is None and _home(folder) is None and _orphaned(folder):
+            claim = _await(folder, _LOCK, _PATIENCE)
         if claim is None:
+            if _never_begun(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                gone.append(folder)
             continue
-        with contextlib.suppress(OSError):
-            recover_folder(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(claim)
-        gone.append(folder)
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, claim)
+            # The runner of a gateway that it took over holds this lock only from the gateway's death on.
+            if _held(folder, _OWNER):
+                continue
+            with contextlib.suppress(OSError):
+                recover_folder(folder)
+            home = _home(folder)
+            if home is not None and home.is_dir() and lasting(folder):
+                continue
+            remove_folder(folder)
+            gone.append(folder)
     return gone
+
+
+def forget(runtime: Path, calls_file: Path) -> None:
+    """Close the sessions that dead runners left open for a run: before its directory is set aside.
+
+    Args:
+        runtime: where gateways have their folders.
+        calls_file: `llm/calls.jsonl` of the run; no line is added to it by those sessions afterwards.
+    """
+    for folder in sorted(runtime.glob(f"{_PREFIX}*")):
+        if not _ours(folder) or _held(folder, _OWNER):
+            continue
+        for one in list(remembered(folder)):
+            if one.spec.calls_file.resolve() == calls_file.resolve():
+                _close(folder, one)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a gateway's folder, its locks last: who is killed meanwhile leaves one that others see to be free."""
+    for path in [*folder.glob("*"), folder / _OWNER, folder / _LOCK]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name not in {_OWNER, _LOCK}:
+            path.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def forget_session(folder: Path, one: Remembered) -> None:
+    """Give the calls of one session of a dead gateway their lines, and remove what there is of it."""
+    with contextlib.suppress(OSError):
+        recover_session(folder, one)
+    shutil.rmtree(folder / f"{one.session.id}{SUFFIX}", ignore_errors=True)
+    shutil.rmtree(one.session.directory, ignore_errors=True)
+
+
+def _close(folder: Path, one: Remembered) -> None:
+    """Close one session, by the gateway if it lives."""
+    claim = _claim(folder, _LOCK)
+    if claim is not None:
+        forget_session(folder, one)
+        os.close(claim)
+        return
+    # A gateway that has just ended, or closed it by itself, has written all its lines.
+    with contextlib.suppress(OSError, GatewayError):
+        request(folder, "DELETE", f"/sessions/{one.session.id}?drain=0", b"", _CLOSE_SECONDS)
 
 
 def _hold(folder: Path, name: str) -> int:
@@ -61,31 +154,59 @@ def _hold(folder: Path, name: str) -> int:
     return fd
 
 
+def _home(folder: Path) -> Path | None:
+    try:
+        return Path(os.fsdecode((folder / _HOME).read_bytes())) if _ours(folder) else None
+    except OSError:
+        return None
+
+
+def _ours(folder: Path) -> bool:
+    try:
+        return folder.lstat().st_uid == os.getuid() and not folder.is_symlink()
+    except OSError:
+        return False
+
+
+def _never_begun(folder: Path) -> bool:
+    """Tell whether a folder is one whose runner died before it had locked it."""
+    try:
+        age = time.time() - folder.stat().st_mtime
+    except OSError:
+        return False
+    return _ours(folder) and age > _YOUNG_SECONDS and not (folder / _LOCK).exists()
+
+
 def _orphaned(folder: Path) -> bool:
     """Tell whether the runner that a folder was made for is dead."""
-    fd = _claim(folder, _OWNER, fcntl.LOCK_SH)  # several who ask at once do not take each other for the runner
-    if fd is None:
-        return False
-    os.close(fd)
-    return True
+    return (folder / _OWNER).exists() and not _held(folder, _OWNER)
 
 
-def _await(folder: Path) -> int | None:
-    """Take the lock of a folder as soon as the gateway has ended that holds it; None if it does not in good time."""
-    end = time.monotonic() + _PATIENCE
-    while folder.is_dir() and time.monotonic() < end:
-        if (claim := _claim(folder, _LOCK)) is not None:
+def _held(folder: Path, name: str) -> bool:
+    """Tell whether somebody holds a lock; several who ask at once do not take each other for the holder."""
+    fd = _claim(folder, name, fcntl.LOCK_SH)
+    if fd is not None:
+        os.close(fd)
+    return fd is None and (folder / name).exists()
+
+
+def _await(folder: Path, name: str, seconds: float) -> int | None:
+    """Take a lock as soon as its holder lets go; None if it does not in good time, or the folder goes away."""
+    end = time.monotonic() + seconds
+    while folder.is_dir():
+        if (claim := _claim(folder, name)) is not None:
             return claim
+        if time.monotonic() >= end:
+            break
         time.sleep(_LOOK_AGAIN)
     return None
 
 
 def _claim(folder: Path, name: str, how: int = fcntl.LOCK_EX) -> int | None:
     """Take a lock in a folder of ours that nobody holds; None if there is no such lock to be had."""
+    if not _ours(folder):
+        return None
     try:
-        status = folder.lstat()
-        if status.st_uid != os.getuid() or folder.is_symlink():
-            return None
         fd = os.open(folder / name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return None

@@ -20,12 +20,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from runner.gateway.calls import Call, append_call, read_calls
-from runner.gateway.session import SessionSpec
+from runner.gateway.session import Session, SessionSpec
 
 SUFFIX = ".pending"
 """A session's folder of pending calls is named after the session's, with this behind it."""
-_SPEC = "spec"
-_SPECS = TypeAdapter(SessionSpec)
+_SESSION = "session"
 ENDED = "the gateway ended in the middle of the call"
 
 
@@ -38,6 +37,17 @@ class Left:
     """What was known of it, by the names of `Call`."""
     began: float
     """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remembered:
+    """A session as it is kept beside its calls."""
+
+    spec: SessionSpec
+    session: Session
+
+
+_REMEMBERED = TypeAdapter(Remembered)
 
 
 class Pending:
@@ -111,13 +121,19 @@ class Pending:
             self.end(one.n)
         return added
 
-    def remember(self, spec: SessionSpec) -> None:
-        """Keep the session's description beside the calls, for who finds the folder when everybody has died.
+    def remember(self, spec: SessionSpec, session: Session) -> None:
+        """Keep the session, its token too, beside the calls, for who finds the folder when everybody has died.
+
+        What stands there is whole at any time, and the user's alone to read.
 
         Raises:
             OSError: if it cannot be written.
         """
-        (self.folder / _SPEC).write_bytes(_SPECS.dump_json(spec))
+        aside = self.folder / f"{_SESSION}.new"
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(_REMEMBERED.dump_json(Remembered(spec=spec, session=session)))
+        aside.rename(self.folder / _SESSION)
 
     def _path(self, n: int) -> Path:
         return self.folder / str(n)
@@ -134,21 +150,32 @@ def recover_folder(folder: Path) -> list[Call]:
         OSError: if a calls file cannot be written.
     """
     found: list[Call] = []
-    for pending, spec in _remembered(folder):
-        if spec.calls_file.parent.is_dir():
-            found += pending.recover(spec, spec.calls_file)
+    for one in remembered(folder):
+        found += recover_session(folder, one)
     return found
+
+
+def recover_session(folder: Path, one: Remembered) -> list[Call]:
+    """Recover the calls of one session of a dead gateway's folder, if the run directory is still there.
+
+    Raises:
+        OSError: if the calls file cannot be written.
+    """
+    if not one.spec.calls_file.parent.is_dir():
+        return []
+    return Pending(folder / f"{one.session.id}{SUFFIX}").recover(one.spec, one.spec.calls_file)
+
+
+def remembered(folder: Path) -> Iterator[Remembered]:
+    """Yield the sessions that a gateway's folder tells of, in the order of their ids."""
+    for place in sorted(folder.glob(f"*{SUFFIX}")):
+        with contextlib.suppress(OSError, ValidationError):
+            yield _REMEMBERED.validate_json((place / _SESSION).read_bytes())
 
 
 def belongs(call: Call, spec: SessionSpec) -> bool:
     """Tell whether a call was made in this session: in this attempt of this step."""
     return (call.run, call.step, call.attempt) == (spec.run, spec.step, spec.attempt)
-
-
-def _remembered(folder: Path) -> Iterator[tuple[Pending, SessionSpec]]:
-    for place in sorted(folder.glob(f"*{SUFFIX}")):
-        with contextlib.suppress(FileNotFoundError, ValidationError):
-            yield Pending(place), _SPECS.validate_json((place / _SPEC).read_bytes())
 
 
 def _read(path: Path) -> Left | None:

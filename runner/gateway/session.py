@@ -49,6 +49,10 @@ class SessionSpec:
     """Run directory whose calls are answered again, when the provider is replay."""
     needs_answers: bool = True
     """Whether scripted answers for the step have to be there; a program of the user's own may call no model at all."""
+    expires: float | None = None
+    """When the session ends if its runner is dead and no other takes it over, seconds since the epoch: the attempt's
+    deadline and what its container may still need to end. None: together with its runner. A living runner's sessions
+    do not expire: it closes them itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,10 +181,22 @@ class Gateway(Protocol):
     """Opens and closes sessions; implemented by the gateway process's client and by `runner.testing`."""
 
     def open(self, spec: SessionSpec, on_call: MeteredSink = ignore) -> Session:
-        """Open a session and listen on its socket before returning; `on_call` hears of each call from then on."""
+        """Open a session and listen on its socket before returning; `on_call` hears of each call from then on.
+
+        If a dead runner had the session of this attempt open for the same output folder, it is taken up again: same
+        token, same folder, and its totals go on from the calls file. It keeps what it had been opened with. Another
+        attempt of the step ends what a dead runner's attempt of it had open.
+        """
 
     def close(self, session: Session) -> Totals:
         """Stop listening, let calls in flight be metered, and return the session's totals."""
+
+    def forget(self, calls_file: Path) -> None:
+        """Close what dead runners left open for a run and nobody has taken up: before its directory is set aside.
+
+        Args:
+            calls_file: `llm/calls.jsonl` of the run; no line is added to it by those sessions afterwards.
+        """
 
     def shutdown(self) -> None:
         """End the gateway and every session."""

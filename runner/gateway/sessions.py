@@ -8,7 +8,8 @@ import dataclasses
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from runner.gateway.bodies import FOLDER, Bodies
+from runner.gateway.boot import Boot
 from runner.gateway.budgets import Purse, Purses, spent_by
 from runner.gateway.calls import Call, read_calls, totals
 from runner.gateway.egress.egress import Egress
@@ -51,6 +53,8 @@ class _Open:
     egress: Egress | None
     port: int | None
     socket: Path | None
+    until: float | None
+    """When it ends if nobody holds it, by the event loop's clock, which nobody sets; None: at once."""
 
 
 @dataclass(kw_only=True)
@@ -75,10 +79,13 @@ class Sessions:
     traffic: Traffic = field(default_factory=Traffic)
     prices: Path | None = None
     budget: Budget = field(default_factory=Budget)
+    experiment: str = ""
+    """Whose budget it is."""
     spent: Spent = field(default_factory=Spent)
     on_call: MeteredSink = ignore
     index: IndexSettings | None = None
     by_id: dict[str, _Open] = field(default_factory=dict)
+    _busy: dict[str, asyncio.Event] = field(default_factory=dict)
     _run_purses: dict[tuple[Path, str], _RunPurse] = field(default_factory=dict)
     _lane: Lane = field(init=False)
     _purse: Purse = field(init=False)
@@ -112,13 +119,12 @@ class Sessions:
         )
         session.directory.mkdir(mode=0o700, exist_ok=again is not None)
         held = self._hold(spec)
-        with contextlib.ExitStack() as undo:
+        with contextlib.ExitStack() as undo, self._at(session.id):
             undo.callback(self._let_go, spec)
             if again is None:
                 undo.callback(self._remove, session)
-            one = await self._serve(spec, session, held, listen)
+            self.by_id[session.id] = await self._serve(spec, session, held, listen)
             undo.pop_all()
-        self.by_id[session.id] = one
         return session
 
     async def close(self, identity: str, drain_seconds: float | None = None) -> Totals:
@@ -127,10 +133,67 @@ class Sessions:
         Raises:
             KeyError: if there is no such session (any more).
         """
+        if (others := self._busy.get(identity)) is not None:
+            await others.wait()
         one = self.by_id.pop(identity)
+        with self._at(identity):
+            return await self._end(one, self.drain_seconds if drain_seconds is None else drain_seconds)
+
+    async def settled(self) -> None:
+        """Wait until no session is in the middle of being opened or closed: each has all its lines then, or is there."""
+        await asyncio.gather(*(one.wait() for one in list(self._busy.values())))
+
+    def expired(self) -> list[str]:
+        """Return the sessions that end now, if nobody holds them."""
+        now = asyncio.get_running_loop().time()
+        return [identity for identity, one in self.by_id.items() if one.until is None or one.until <= now]
+
+    def next_expiry(self) -> float:
+        """Return the seconds until there may be another expired session."""
+        now = asyncio.get_running_loop().time()
+        times = (one.until for one in self.by_id.values() if one.until is not None)
+        return max(0.0, min(times, default=now) - now)
+
+    def renew(self, boot: Boot) -> None:
+        """Take on what another runner wants of the sessions it will open; those that are open keep what they have.
+
+        A budget of the same experiment goes on from what is known here to be used up, if that is more: calls may have
+        ended since the runner added them up. Limits of the same traffic go on as well.
+        """
+        self.key, self.base_url, self.index, self.drain_seconds = (
+            boot.key,
+            boot.base_url,
+            boot.index,
+            boot.drain_seconds,
+        )
+        if boot.traffic != self.traffic:
+            self.traffic, self._lane = boot.traffic, Lane(boot.traffic)
+        self.prices, self._prices = boot.prices, None
+        if boot.experiment and boot.experiment == self.experiment:
+            self._purse.budget = boot.budget
+            self._purse.at_least(boot.spent)
+        else:
+            self._purse = Purse("budgets.experiment", boot.budget, boot.spent)
+        self.budget, self.experiment = boot.budget, boot.experiment
+
+    def spent_so_far(self) -> Spent:
+        """Return what the experiment has used up."""
+        return self._purse.spent
+
+    @contextlib.contextmanager
+    def _at(self, identity: str) -> Iterator[None]:
+        """Have others wait for a session that is being opened or closed."""
+        done = self._busy[identity] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._busy[identity]
+            done.set()
+
+    async def _end(self, one: _Open, drain_seconds: float) -> Totals:
         one.server.close()
         one.switchboard.close()
-        await _drain(one.served, self.drain_seconds if drain_seconds is None else drain_seconds)
+        await _drain(one.served, drain_seconds)
         if one.egress is not None:
             await one.egress.close()
         await one.runner.cleanup()
@@ -146,7 +209,7 @@ class Sessions:
     async def _serve(self, spec: SessionSpec, session: Session, held: _RunPurse, listen: Listen | None) -> _Open:
         pending = Pending(self.folder / f"{session.id}{SUFFIX}")
         async with held.lock:
-            recovered, calls = await asyncio.to_thread(_known_calls, pending, spec)
+            recovered, calls = await asyncio.to_thread(_known_calls, pending, spec, session)
             run_purse = held.purse = _run_purse(held.purse, spec, recovered, calls)
         provider = await asyncio.to_thread(
             make_provider, spec, token=session.token, http=self.http, base_url=self.base_url, key=self.key
@@ -205,9 +268,9 @@ class Sessions:
         shutil.rmtree(self.folder / f"{session.id}{SUFFIX}", ignore_errors=True)
 
 
-def _known_calls(pending: Pending, spec: SessionSpec) -> tuple[Sequence[Call], Sequence[Call]]:
+def _known_calls(pending: Pending, spec: SessionSpec, session: Session) -> tuple[Sequence[Call], Sequence[Call]]:
     """Return the calls that a process before this one left unfinished, and all calls of the run so far."""
-    pending.remember(spec)
+    pending.remember(spec, session)
     recovered = pending.recover(spec, spec.calls_file)
     return recovered, read_calls(spec.calls_file).calls
 
@@ -260,6 +323,7 @@ async def _listen(served: Served, session: Session, egress: Egress | None, liste
         egress=egress,
         port=port,
         socket=socket,
+        until=None if served.spec.expires is None else loop.time() + served.spec.expires - time.time(),
     )
 
 

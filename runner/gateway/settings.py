@@ -63,6 +63,12 @@ class GatewaySettings:
     """Environment of the process: proxies and certificates, nothing else of the caller's."""
     runtime: Path
     """Folder for the process's private folder."""
+    home: Path | None = None
+    """The output folder: if the runner dies, the gateway goes on serving what has not expired, until another runner
+    with the same home takes it over. None: it ends with its runner."""
+    experiment: str = ""
+    """Whose budget it is: what a gateway that is taken over knows to be spent of the same one goes on counting. Empty:
+    nothing does, as for an experiment that is carried out anew."""
     drain_seconds: float = 10.0
     """How long a closing session waits for answers that are still under way, to meter them."""
     read_timeout: float = 600.0

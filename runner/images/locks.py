@@ -9,36 +9,15 @@ import contextlib
 import fcntl
 import os
 import re
-import stat
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from runner.engine.shared import open_shared, shared_folder
 from runner.errors import StorageError
 
-_SHARED = (Path("/run/lock"), Path("/tmp"))  # noqa: S108  a place that is the same for all users, whatever their TMPDIR
-_STICKY = 0o1777
 _PROC_LOCKS = Path("/proc/locks")
 _HELD = re.compile(r"^\d+: FLOCK +ADVISORY +WRITE (\d+) ([0-9a-f]+):([0-9a-f]+):(\d+) ", re.MULTILINE)
 """A lock that is held, as proc_locks(5) shows it; lines of those who wait have an arrow before the kind."""
-
-
-def shared_folder(candidates: Sequence[Path] = _SHARED) -> Path:
-    """Return the first folder in which every user may make files and nobody may remove another's.
-
-    Raises:
-        StorageError: if there is none.
-    """
-    for folder in candidates:
-        with contextlib.suppress(OSError):
-            mode = folder.stat().st_mode
-            if stat.S_ISDIR(mode) and mode & _STICKY == _STICKY and os.access(folder, os.W_OK):
-                return folder
-    raise StorageError(
-        f"no folder for lock files: {', '.join(map(str, candidates))}",
-        why="Builds take turns by a file that all users of the machine see.",
-        hint=f"chmod 1777 {candidates[-1]}",
-    )
 
 
 @contextlib.contextmanager
@@ -73,7 +52,7 @@ def _hold(path: Path, waiting: Callable[[str], None]) -> int:
     told = False
     while True:
         with contextlib.ExitStack() as stack:
-            handle = _open(path)
+            handle = open_shared(path)
             stack.callback(os.close, handle)
             if not _take(handle, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 if not told:
@@ -83,36 +62,6 @@ def _hold(path: Path, waiting: Callable[[str], None]) -> int:
             if _leads_to(path, handle):
                 stack.pop_all()
                 return handle
-
-
-def _open(path: Path) -> int:
-    """Open a lock file for reading, which is enough for a flock and harms nothing, whoever made the file."""
-    while True:
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            _create(path)
-            continue
-        if stat.S_ISREG(os.fstat(handle).st_mode):
-            return handle
-        os.close(handle)
-        raise OSError(0, "It is no regular file.")
-
-
-def _create(path: Path) -> None:
-    """Make a lock file that appears with its final mode.
-
-    Not with O_CREAT on its name: in a sticky folder the kernel refuses that for a file of another user
-    (fs.protected_regular), and the umask would keep others out for a moment.
-    """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        os.fchmod(handle, 0o644)
-        with contextlib.suppress(FileExistsError):
-            os.link(name, path)
-    finally:
-        os.close(handle)
-        Path(name).unlink()
 
 
 def _take(handle: int, operation: int) -> bool:

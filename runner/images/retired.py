@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,25 +29,42 @@ class _Needs:
         return self.everything or record.tag in self.tags or record.name in self.unclear
 
 
-def superseded(ctx: ImageContext) -> list[ImageRecord]:
+def superseded(
+    ctx: ImageContext, *, unused_since: float | None = None, keep: Collection[str] = ()
+) -> list[ImageRecord]:
     """List images made of this project's recipes that no present recipe asks for and that the engine still has.
 
     Whatever may be needed is left out: images that another project of this user asks for, those of recipes that cannot
     be read, and those that a container of anybody but a dead runner of this user is made from.
+
+    Args:
+        ctx: where and with what.
+        unused_since: seconds since the epoch; only images that were used last before that, but present recipes' too: they
+            are built again when they are needed.
+        keep: config digests of images that stay, because runs are kept that were made with them.
     """
     found = records.every(ctx.cache)
     projects = {project for record in found for project in record.projects} | {str(ctx.images)}
-    needs = [_needs(Path(project)) for project in projects]
+    needs = [] if unused_since is not None else [_needs(Path(project)) for project in projects]
     used = _used(ctx)
     old = []
     for record in found:
         made_here = record.built_at is not None and str(ctx.images) in record.projects
-        if not made_here or any(one.include(record) for one in needs):
+        if not made_here or record.id in keep or any(one.include(record) for one in needs):
+            continue
+        if unused_since is not None and (records.last_used(ctx.cache, record.inputs) or 0.0) >= unused_since:
             continue
         image = ctx.engine.images.inspect(record.tag)
         if image is not None and image.id not in used:
             old.append(record)
-    return old
+    return _without_bases(old, found) if unused_since is not None else old
+
+
+def _without_bases(old: Sequence[ImageRecord], found: Iterable[ImageRecord]) -> list[ImageRecord]:
+    """Leave out what images that stay stand on: a base is used whenever they are."""
+    going = {record.inputs for record in old}
+    bases = {record.base for record in found if record.inputs not in going}
+    return [record for record in old if record.id not in bases]
 
 
 def _needs(images: Path) -> _Needs:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from runner.errors import ImageError, StorageError
-from runner.images import build, cas, debs, git, lockfile, locks, npm, packages, pypi, records, smoke
+from runner.images import build, cas, debs, git, lockfile, locks, npm, packages, pypi, records, smoke, space
 from runner.images.context import Material
 from runner.images.failures import Failure, once
 from runner.images.lockfile import Artifact, Lock
@@ -270,6 +270,7 @@ def present(ground: Ground, recipe: Recipe) -> BuiltImage | None:
 def _build(ground: Ground, recipe: Recipe, inputs: str) -> BuiltImage:
     ctx = ground.ctx
     _require_platform(ctx, recipe)
+    space.require_build_space(ctx, recipe.name, lock_of(ground, recipe))
     lock = fetch_recipe(ground, recipe)
     log, tag = records.log_path(ctx.cache, recipe, inputs), recipe.tag(inputs)
     if recipe.kind != "base":

@@ -15,7 +15,8 @@ from runner.evidence.layout import RunLayout
 from runner.evidence.metrics import read_totals
 from runner.evidence.records import RunRecord
 from runner.ledger.database import connected, transaction, translated
-from runner.ledger.rows import directory_of, forked_from, waiting
+from runner.ledger.removal import unfinished_removals
+from runner.ledger.rows import directory_of, forked_from, images_of, waiting
 from runner.ledger.schema import UnusableLedger
 from runner.ledger.store import LEDGER_FILE, ledger_path, open_ledger
 
@@ -69,8 +70,12 @@ def check(output: Path) -> tuple[str, ...]:
     """Return a sentence for each thing in which the ledger and the run directories differ.
 
     Raises:
+        UnusableLedger: if the file is damaged: every page and every index of it is looked at.
         StorageError: if the ledger cannot be used.
     """
+    path = ledger_path(output)
+    with connected(path) as connection, translated(path):
+        _require_sound(connection, path)
     found = {one.directory: one for one in _directories(output)}
     with open_ledger(ledger_path(output)) as ledger:
         rows = {row.directory: row for row in ledger.rows()}
@@ -90,6 +95,10 @@ def check(output: Path) -> tuple[str, ...]:
         f"{directory}: {row.outcome} in the ledger, and there is no such directory"
         for directory, row in rows.items()
         if row.state == "done" and directory not in found
+    ]
+    said += [
+        f"{hidden.relative_to(output)}: its removal was cut off; `runner clean --yes` finishes it"
+        for hidden in unfinished_removals(output)
     ]
     return tuple(sorted(said))
 
@@ -116,7 +125,7 @@ def _enter(connection: sqlite3.Connection, record: RunRecord, output: Path, fenc
     connection.execute(
         "INSERT OR IGNORE INTO runs (digest, run_id, experiment, framework, scenario, repetition, directory, state,"
         " fence, outcome, reason, model_label, started_at, finished_at, metrics, waits_for,"
-        " forked_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " forked_from, images) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             run.digest,
             run.id,
@@ -135,6 +144,7 @@ def _enter(connection: sqlite3.Connection, record: RunRecord, output: Path, fenc
             json.dumps(totals),
             waiting(record),
             forked_from(run),
+            images_of(run),
         ),
     )
     connection.execute("INSERT OR IGNORE INTO memberships VALUES (?, ?)", (run.experiment, run.digest))
@@ -173,9 +183,13 @@ def _folders(parent: Path) -> list[Path]:
 
 
 def _require_sound(connection: sqlite3.Connection, path: Path) -> None:
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != "ok":
-        raise UnusableLedger(f"the ledger {path} is damaged", why=f"SQLite says: {found}")
+        raise UnusableLedger(
+            f"the ledger {path} is damaged",
+            why=f"SQLite says: {found}",
+            hint="`runner ledger rebuild` keeps the file aside and makes a new one from the run directories; no run is lost",
+        )
 
 
 def _put_aside(path: Path) -> Path:

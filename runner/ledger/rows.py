@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,23 +54,58 @@ class Lease:
     """Grows with every lease of the run: who comes with an older one has lost it."""
 
 
-SELECT_ROWS = """
-    SELECT digest, run_id, experiment, framework, scenario, repetition, shown, outcome, reason, model_label,
+_SHOWN = "CASE waits_for WHEN '' THEN state ELSE 'suspended' END"
+_LATEST_FIRST = "coalesce(started_at, leased_at, '') DESC"
+_SELECT = f"""
+    SELECT digest, run_id, experiment, framework, scenario, repetition, {_SHOWN}, outcome, reason, model_label,
         coalesce(started_at, leased_at), finished_at, directory, metrics, waits_for, forked_from
-    FROM (SELECT *, CASE waits_for WHEN '' THEN state ELSE 'suspended' END AS shown FROM runs)
-    WHERE (:experiments IS NULL OR digest IN (
-            SELECT digest FROM memberships WHERE experiment IN (SELECT value FROM json_each(:experiments))))
-        AND (:frameworks IS NULL OR framework IN (SELECT value FROM json_each(:frameworks)))
-        AND (:scenarios IS NULL OR scenario IN (SELECT value FROM json_each(:scenarios)))
-        AND (:outcomes IS NULL OR outcome IN (SELECT value FROM json_each(:outcomes)))
-        AND (:states IS NULL OR shown IN (SELECT value FROM json_each(:states)))
-    ORDER BY framework, scenario, repetition, digest
-"""
-"""What `row` reads. Each parameter is a JSON list, or null where everything matches."""
+    FROM runs
+"""  # noqa: S608  put together from constants
+_COUNT = f"SELECT coalesce(outcome, {_SHOWN}) AS what, count(*) FROM runs"  # noqa: S608  as above
+_IN_ORDER = " ORDER BY framework, scenario, repetition, digest"
+_FILTERS = {
+    "experiments": "digest IN (SELECT digest FROM memberships WHERE experiment IN (SELECT value FROM json_each(?)))",
+    "frameworks": "framework IN (SELECT value FROM json_each(?))",
+    "scenarios": "scenario IN (SELECT value FROM json_each(?))",
+    "outcomes": "outcome IN (SELECT value FROM json_each(?))",
+    "digests": "digest IN (SELECT value FROM json_each(?))",
+    "states": f"{_SHOWN} IN (SELECT value FROM json_each(?))",  # noqa: S608  as above
+}
+"""Filter -> its condition, whose parameter is a JSON list. One that is not asked for is left out, for the indexes' sake."""
+
+Query = tuple[str, list[str | int]]
+"""Statement and its parameters."""
+
+
+def select_rows(filters: Mapping[str, Collection[str]], newest: int | None = None) -> Query:
+    """Return what finds the rows that `row` reads, by framework, scenario and repetition.
+
+    Args:
+        filters: names by filter; an empty one matches all.
+        newest: how many at most, those begun last.
+    """
+    where, values = _where(filters)
+    if newest is None:
+        return f"{_SELECT}{where}{_IN_ORDER}", values
+    latest = f"SELECT digest FROM runs {where} ORDER BY {_LATEST_FIRST} LIMIT ?"  # noqa: S608  constants
+    return f"{_SELECT}WHERE digest IN ({latest}){_IN_ORDER}", [*values, newest]
+
+
+def count_rows(filters: Mapping[str, Collection[str]]) -> Query:
+    """Return what counts runs by outcome, the most frequent first, then by state where there is none yet."""
+    where, values = _where(filters)
+    return f"{_COUNT} {where} GROUP BY what ORDER BY max(outcome IS NULL), count(*) DESC, what", values
+
+
+def _where(filters: Mapping[str, Collection[str]]) -> Query:
+    used = {name: wanted for name, wanted in filters.items() if wanted}
+    conditions = " AND ".join(_FILTERS[name] for name in used)
+    values: list[str | int] = [json.dumps(list(wanted)) for wanted in used.values()]
+    return (f"WHERE {conditions}" if conditions else ""), values
 
 
 def row(found: tuple[Any, ...]) -> LedgerRow:
-    """Return a row from what SELECT_ROWS finds."""
+    """Return a row from what `select_rows` finds."""
     return LedgerRow(
         digest=found[0],
         run_id=found[1],
@@ -124,6 +159,12 @@ def waiting(record: RunRecord) -> str:
 def forked_from(run: Run) -> str:
     """Return `RUN@STEP` that a run goes on from; empty if it is no fork."""
     return f"{run.parent.run}@{run.parent.step}" if run.parent is not None else ""
+
+
+def images_of(run: Run) -> str:
+    """Return the config digests of the images that a run is made with, blanks between them."""
+    images = (run.image, *(step.image for step in run.steps))
+    return " ".join(sorted({one.id for one in images if one is not None and one.id is not None}))
 
 
 def planned_digest(run: Run) -> str:

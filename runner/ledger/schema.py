@@ -48,6 +48,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE runs ADD COLUMN waits_for TEXT NOT NULL DEFAULT '' CHECK (waits_for = '' OR state = 'planned')",
         "ALTER TABLE runs ADD COLUMN forked_from TEXT NOT NULL DEFAULT ''",
     ),
+    (
+        # Empty for a run that was entered before there was this column: its record says it.
+        "ALTER TABLE runs ADD COLUMN images TEXT NOT NULL DEFAULT ''",
+        # The order of a list, so that it needs no sorting; it serves the cells of `previous` too.
+        "CREATE INDEX runs_in_order ON runs (framework, scenario, repetition, digest)",
+        "DROP INDEX runs_by_cell",
+        # Everything that runs are counted by: the rows themselves, with their metrics, are not read for it.
+        "CREATE INDEX runs_by_outcome ON runs (outcome, state, waits_for, framework, scenario)",
+        "CREATE INDEX runs_by_time ON runs (coalesce(started_at, leased_at, ''))",
+    ),
 )
 """Statements of each version. Never change one that was released: append another."""
 
@@ -80,7 +90,9 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:
+            # Some errors, a full disk among them, end the transaction themselves.
+            connection.execute("ROLLBACK")
         raise
 
 

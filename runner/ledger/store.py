@@ -17,14 +17,16 @@ from runner.evidence.records import RunRecord
 from runner.ledger.database import connected, transaction, translated
 from runner.ledger.rows import (
     SELECT_PAST,
-    SELECT_ROWS,
     Lease,
     LedgerRow,
+    count_rows,
     directory_of,
     forked_from,
+    images_of,
     past_run,
     planned_digest,
     row,
+    select_rows,
     waiting,
 )
 from runner.plan.models import Run
@@ -84,7 +86,8 @@ class Ledger:
         with self._using(), transaction(self._connection):
             self._connection.executemany(
                 "INSERT INTO runs (digest, run_id, experiment, framework, scenario, repetition, directory,"
-                " forked_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET experiment = excluded.experiment",
+                " forked_from, images) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (digest) DO UPDATE SET experiment = excluded.experiment, images = excluded.images",
                 (
                     (
                         digest,
@@ -95,6 +98,7 @@ class Ledger:
                         run.repetition,
                         directory_of(run),
                         forked_from(run),
+                        images_of(run),
                     )
                     for digest, run in known
                 ),
@@ -212,8 +216,34 @@ class Ledger:
         scenarios: Collection[str] = (),
         outcomes: Collection[str] = (),
         states: Collection[str] = (),
+        digests: Collection[str] = (),
+        newest: int | None = None,
     ) -> list[LedgerRow]:
-        """Return the runs that match every filter, by framework, scenario, repetition; an empty filter matches all."""
+        """Return the runs that match every filter, by framework, scenario, repetition; an empty filter matches all.
+
+        With `newest` at most so many, those that began last.
+        """
+        filters = {
+            "experiments": experiments,
+            "frameworks": frameworks,
+            "scenarios": scenarios,
+            "outcomes": outcomes,
+            "states": states,
+            "digests": digests,
+        }
+        with self._using():
+            return [row(found) for found in self._connection.execute(*select_rows(filters, newest))]
+
+    def counts(
+        self,
+        *,
+        experiments: Collection[str] = (),
+        frameworks: Collection[str] = (),
+        scenarios: Collection[str] = (),
+        outcomes: Collection[str] = (),
+        states: Collection[str] = (),
+    ) -> Mapping[str, int]:
+        """Return how many runs match, by outcome, or by state where there is none yet; without reading the rows."""
         filters = {
             "experiments": experiments,
             "frameworks": frameworks,
@@ -221,9 +251,20 @@ class Ledger:
             "outcomes": outcomes,
             "states": states,
         }
-        values = {name: json.dumps(list(wanted)) if wanted else None for name, wanted in filters.items()}
         with self._using():
-            return [row(found) for found in self._connection.execute(SELECT_ROWS, values)]
+            return dict(self._connection.execute(*count_rows(filters)))
+
+    def images(self) -> Mapping[str, Collection[str]]:
+        """Return the config digests of each run's images, by directory; none where only the record says them."""
+        with self._using():
+            found = self._connection.execute("SELECT directory, images FROM runs")
+            return {directory: images.split() for directory, images in found}
+
+    def forget(self, digest: str) -> bool:
+        """Take a run that is done out of the ledger; False if it is not there, or not done."""
+        with self._using():
+            changed = self._connection.execute("DELETE FROM runs WHERE digest = ? AND state = 'done'", (digest,))
+            return changed.rowcount == 1
 
     def previous(self, run: Run) -> Run | None:
         """Return the latest started run of the same framework, scenario and repetition under another digest.

@@ -17,7 +17,9 @@ _PARTS = (
 )
 """Parts of a step of which it is enough to know that they changed."""
 _TIMES = frozenset({"step_timeout", "run_timeout", "grace"})
-_COUNTS = frozenset({"cpus", "pids"})
+_COUNTS = frozenset({"cpus", "pids", "files"})
+_OF_THE_WHOLE = frozenset({"run_timeout", "experiment_timeout"})
+"""The run's timeout is compared once, for the run; the experiment's changes no run."""
 
 
 def explain_change(old: Run, new: Run) -> str:
@@ -93,8 +95,7 @@ def _image(step: PlannedStep) -> str | None:
 def _limit_changes(old: Limits, new: Limits) -> Iterator[str]:
     for name in Limits.model_fields:
         first, second = getattr(old, name), getattr(new, name)
-        # The run's own timeout is compared once, for the run.
-        if first != second and name != "run_timeout":
+        if first != second and name not in _OF_THE_WHOLE:
             show = show_seconds if name in _TIMES else "{:g}".format if name in _COUNTS else show_bytes
             yield f"{name} changed from {show(first)} to {show(second)}"
 

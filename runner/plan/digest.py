@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from runner.plan.models import Ancestry, PlannedStep, Run
 from runner.spec.egress import Packages
 from runner.spec.model import Budgets, Model
-from runner.spec.models import Framework
+from runner.spec.models import Framework, Limits
 
 _VERSION = 1
 """Goes up when the meaning of a digest changes; every run is then a new one."""
@@ -39,6 +39,11 @@ _LATER = {
     if name not in _PLACED
 }
 """The other parts of a step, each with its default."""
+
+_LATER_LIMITS = frozenset({"workspace", "state", "files"})
+"""Limits that came later: in a step's identity only where they are not at their default."""
+_NO_STEPS_LIMITS = frozenset({"experiment_timeout"})
+"""Limits that change no result: a run that is cut short by one is cancelled, and done again."""
 
 
 def canonical(value: object) -> bytes:
@@ -174,8 +179,15 @@ def _step_identity(step: PlannedStep) -> dict[str, object]:
             "id": step.id,
             "index": step.index,
             "allow": list(step.allow),
-            "limits": step.limits.model_dump(mode="json"),
+            "limits": _limits_identity(step.limits),
             "network": step.network,
             "prompt": step.prompt_sha256,
         }
     )
+
+
+def _limits_identity(limits: Limits) -> dict[str, object]:
+    """Return what of a step's limits can change a result."""
+    defaults = Limits()
+    usual = {name for name in _LATER_LIMITS if getattr(limits, name) == getattr(defaults, name)}
+    return limits.model_dump(mode="json", exclude=usual | _NO_STEPS_LIMITS)

@@ -35,6 +35,8 @@ class PastRun:
     """Approvals of a suspended run that a person has to decide on; it goes on from there."""
     answered: str = ""
     """What was decided on one of them, in words; empty while it waits."""
+    goes_on_at: str = ""
+    """Step at which a run that was cut off goes on; empty if it is done again from its first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +119,7 @@ def _describe(past: PastRun) -> str:
     if past.outcome is None and past.waits_for:
         return past.answered or f"waits for approval: {', '.join(past.waits_for)}"
     if past.outcome is None:
-        return "was interrupted"
+        return f"was interrupted, goes on at step {past.goes_on_at}" if past.goes_on_at else "was interrupted"
     if _out_of_experiment_budget(past.outcome, past.reason):
         return f"the experiment's budget was used up last time{because}"
     if past.outcome not in FINAL_OUTCOMES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from runner.ledger.rows import LedgerRow
@@ -35,10 +35,19 @@ _STATES = {"planned": "planned", "leased": "started", "suspended": "waits for ap
 """States of the ledger, as a person reads them; an outcome says more than `done`."""
 
 
-def runs_table(rows: Sequence[LedgerRow]) -> Table:
-    """Return one row per run, and below it how many there are of each outcome."""
-    counted = Counter((row.outcome or _STATES[row.state]).replace("_", " ") for row in rows)
-    notes = [f"{plural(len(rows), 'run')}: {', '.join(f'{number:,} {name}' for name, number in counted.items())}"]
+def runs_table(rows: Sequence[LedgerRow], counts: Mapping[str, int] | None = None) -> Table:
+    """Return one row per run, and below it how many there are of each outcome.
+
+    Args:
+        rows: the runs that are shown.
+        counts: how many there are in all, as the ledger counts them; by default those that are shown.
+    """
+    counted = Counter(row.outcome or row.state for row in rows) if counts is None else counts
+    total = sum(counted.values())
+    each = ", ".join(f"{number:,} {_STATES.get(name, name).replace('_', ' ')}" for name, number in counted.items())
+    notes = [f"{plural(total, 'run')}: {each}"]
+    if len(rows) < total:
+        notes.append(f"shown are the {len(rows):,} that began last; --limit N or --all shows more, a filter others")
     notes += label_notes(row.model_label for row in rows)
     notes += [f"{row.directory}: {line}" for row in rows[:_EXPLAINED] for line in _decide(row)]
     return Table(columns=_COLUMNS, rows=tuple(_row(row) for row in rows), notes=tuple(notes))

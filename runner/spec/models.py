@@ -20,7 +20,7 @@ HistoryMode = Literal["off", "diff", "full", "compressed"]
 
 
 class Limits(Spec):
-    """Limits of each step's container; every one is enforced by the engine, the kernel or the entry shim."""
+    """Limits of each step's container, enforced by the kernel, the engine or the entry shim, or watched where they cannot."""
 
     step_timeout: Seconds = Field(
         600.0, gt=0, le=LONGEST, description="Wall time of one step, after which it ends as timed_out."
@@ -43,6 +43,28 @@ class Limits(Spec):
         le=LARGEST,
         description="Kept output of one step per stream; what is beyond is dropped and counted.",
     )
+    workspace: Bytes = Field(
+        4 * 1024**3,
+        ge=1024**2,
+        le=LARGEST,
+        description="Size of the workspace; the kernel refuses a single file of more, and the runner watches the whole.",
+    )
+    state: Bytes = Field(
+        2 * 1024**3, ge=1024**2, le=LARGEST, description="Size of /state and /out together; watched by the runner."
+    )
+    files: Whole = Field(
+        200_000,
+        ge=100,
+        le=100_000_000,
+        description="Files, folders and links in /workspace, /state and /out together; watched by the runner.",
+    )
+    experiment_timeout: Seconds | None = Field(
+        None,
+        gt=0,
+        le=LONGEST,
+        description="Wall time of one `runner go`: runs under way are cancelled then, none begins, and the next `go` "
+        "does them; by default none.",
+    )
 
 
 class LimitsPatch(Spec):
@@ -55,6 +77,9 @@ class LimitsPatch(Spec):
     pids: Whole | None = Field(None, ge=8, le=4_194_304, description="Replaces limits.pids.")
     tmp: Bytes | None = Field(None, ge=1024**2, le=LARGEST, description="Replaces limits.tmp.")
     log: Bytes | None = Field(None, ge=4096, le=LARGEST, description="Replaces limits.log.")
+    workspace: Bytes | None = Field(None, ge=1024**2, le=LARGEST, description="Replaces limits.workspace.")
+    state: Bytes | None = Field(None, ge=1024**2, le=LARGEST, description="Replaces limits.state.")
+    files: Whole | None = Field(None, ge=100, le=100_000_000, description="Replaces limits.files.")
 
 
 class Cell(Spec):
@@ -87,6 +112,13 @@ class Experiment(Spec):
     include: tuple[Cell, ...] = Field((), description="Keep only runs that match one of these.")
     exclude: tuple[Cell, ...] = Field((), description="Drop runs that match one of these.")
     jobs: Whole | None = Field(None, ge=1, le=4096, description="Parallel runs; by default from cores and memory.")
+    stop_after_broken: Whole = Field(
+        3,
+        ge=0,
+        le=1_000_000,
+        description="Begin no further run once so many in a row broke for the same reason, whatever they were; 0: never. "
+        "What has not begun stays planned.",
+    )
     output: str = Field("runs", description="Folder for run directories, relative to the project.")
     archive: Literal["zstd", "gzip", "off"] = Field("zstd", description="Format of each run's archive.")
     history: HistoryMode = Field(

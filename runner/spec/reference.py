@@ -40,6 +40,7 @@ from runner.spec.scenario import (
     WorkflowInput,
     WorkflowOutput,
 )
+from runner.spec.site import Share, Site
 from runner.spec.units import show_bytes, show_seconds
 from runner.spec.validate import annotation_of, unit_of
 
@@ -68,6 +69,8 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("source: path", "in a framework", LocalSource),
     ("smoke_test", "in a framework", SmokeTest),
     ("limits of a framework or step", "what is absent stays as the experiment has it", LimitsPatch),
+    ("Site", "`/etc/codegen-runner/site.yaml`, for all users of a machine", Site),
+    ("per_user, users", "in the site's file; under `users` each by its login name", Share),
 )
 _WORDS: dict[object, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 

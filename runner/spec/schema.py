@@ -12,6 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from runner.spec.models import Experiment, Framework
 from runner.spec.scenario import Scenario, Workflow
+from runner.spec.site import Site
 from runner.spec.validate import models_within
 
 DOCUMENTS: Mapping[str, type[BaseModel]] = {
@@ -19,6 +20,7 @@ DOCUMENTS: Mapping[str, type[BaseModel]] = {
     "scenario": Scenario,
     "workflow": Workflow,
     "framework": Framework,
+    "site": Site,
 }
 """Kinds of file that a user writes, and the model of each."""
 

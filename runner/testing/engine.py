@@ -25,6 +25,7 @@ from runner.engine.protocol import (
 from runner.errors import EngineError
 from runner.testing.box import Box, Program, perform
 from runner.testing.images import FakeImages, carries
+from runner.testing.info import INFO
 
 CALLS = (
     *("create", "start", "wait", "stop", "remove", "inspect", "find", "logs", "usage", "release", "info"),
@@ -35,21 +36,6 @@ CALLS = (
 
 _KILLED = 128 + signal.SIGKILL
 _NOT_FOUND_EXIT = 127
-_INFO = EngineInfo(
-    version="20.10.0",
-    api_version="1.41",
-    platform="linux/amd64",
-    cgroup_version=1,
-    cgroup_driver="cgroupfs",
-    cpus=4,
-    memory=8 * 1024**3,
-    rootless=False,
-    storage_driver="memory",
-    root_dir="/nowhere",
-    kernel="6.1.0",
-    operating_system="Fake",
-    has_init=True,
-)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -130,10 +116,13 @@ class FakeEngine:
         info: how the engine describes itself; by default Docker 20.10 with cgroup v1 and four cores.
     """
 
-    def __init__(self, info: EngineInfo = _INFO) -> None:
+    def __init__(self, info: EngineInfo = INFO) -> None:
         self._info = info
         self._world = _World()
         self._images = FakeImages(self._world.fault, self._in_use)
+        self._lives = 1
+        self.away = ""
+        """Why it does not answer; only `absence` tells, the calls themselves fail by `fail_next`."""
         self.containers: Containers = _Containers(self._world)
         self.observer: Observer = _Observer(self._world)
         self.volumes: Volumes = _Volumes(self._world)
@@ -142,6 +131,20 @@ class FakeEngine:
     def info(self) -> EngineInfo:
         self._world.fault("info")
         return self._info
+
+    def absence(self) -> str:
+        return self.away
+
+    def incarnation(self) -> str:
+        return str(self._lives)
+
+    def restart(self) -> None:
+        """End as an engine does, with every container that runs, and be there again at once."""
+        self._lives += 1
+        with self._world.lock:
+            running = [one for one in self._world.containers.values() if one.status == "running"]
+        for one in running:
+            _kill(one)
 
     def register(self, program: Program, *, image: str | None = None, argv: tuple[str, ...] = ()) -> None:
         """Have containers run `program`; of several that fit, the latest registered does.

@@ -37,6 +37,8 @@ class FakeGateway:
         """Every session there was, in order."""
         self.open_sessions: dict[str, SessionSpec] = {}
         """Sessions not closed yet, by id."""
+        self.forgotten: list[Path] = []
+        """Calls files whose sessions nobody wanted to take up again."""
         self.ended = False
         self._root = root
         self._totals = totals
@@ -79,6 +81,9 @@ class FakeGateway:
                 )
             )
         return totals
+
+    def forget(self, calls_file: Path) -> None:
+        self.forgotten.append(calls_file)
 
     def shutdown(self) -> None:
         self.ended = True

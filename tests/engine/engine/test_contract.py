@@ -73,6 +73,14 @@ def test_no_core_files(lab: Lab) -> None:
     assert _run(lab, "ulimit -c; ulimit -Hc") == (0, "0\n0\n")
 
 
+def test_no_file_is_larger_than_allowed(lab: Lab) -> None:
+    """The kernel refuses a file beyond the limit, though it were all hole; a limit of 0 is none."""
+    small = replace(LIMITS, file=MIB)
+    script = "cd /dev/shm; trap '' XFSZ; truncate -s 1000000 x && ! truncate -s 1T x 2>/dev/null"
+    assert _run(lab, script, resources=small) == (0, "")
+    assert _run(lab, "ulimit -f") == (0, "unlimited\n")
+
+
 def test_nothing_of_the_host_in_the_environment(lab: Lab) -> None:
     """The environment is what was given, what the image adds, and the engine's host name and home; no more."""
     _, text = _run(lab, "env", env={"PATH": "/usr/bin:/bin", "A": "1"})

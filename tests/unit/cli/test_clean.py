@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from runner.cli import leftovers
-from runner.cli.leftovers import Group
+from runner.cli.groups import Group
 from runner.cli.main import main
+from runner.errors import EngineError
 from runner.images import locks
 
 
@@ -66,7 +68,8 @@ def test_folders_are_removed_and_counted(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "file").write_bytes(b"x" * 100)
     group = leftovers._folders("superseded runs", [folder])
-    assert (group.summary, group.items) == ("1 item, 100 B", ((str(folder), "100 B"),))
+    room = sum(path.lstat().st_blocks * 512 for path in (folder, folder / "file"))
+    assert (group.items[0][0], group.bytes) == (str(folder), room)
     assert group.remove() == []
     assert not folder.exists()
 
@@ -80,3 +83,19 @@ def test_a_cache_in_use_is_not_emptied(tmp_path: Path) -> None:
     assert (tmp_path / "cas").is_dir()
     assert group.remove() == []
     assert not (tmp_path / "cas").exists()
+
+
+def test_folders_need_no_engine(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a full disk has ended the engine, room can still be made; what only it knows is called not looked at."""
+
+    def connect(_: object) -> NoReturn:
+        raise EngineError("no engine answers")
+
+    monkeypatch.setattr(leftovers, "connect", connect)
+    old = tmp_path / "out" / ".superseded" / "demo" / "run.1"
+    old.mkdir(parents=True)
+    code, out, _ = run(project, "--superseded", "--yes", "--output", str(tmp_path / "out"))
+    assert (code, old.exists()) == (0, False)
+    assert out.startswith("not looked at: 1 item\n  the engine  no engine answers\nsuperseded runs: 1 item")
+    assert run(project, "--output", str(tmp_path / "out"))[0] == 4
+    assert run(project, "--superseded", "--images", "--output", str(tmp_path / "out"))[0] == 4

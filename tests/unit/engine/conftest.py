@@ -73,9 +73,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
-    do_GET = do_POST = do_DELETE = _answer  # noqa: N815  the names are the library's
+    do_HEAD = do_GET = do_POST = do_DELETE = _answer  # noqa: N815  the names are the library's
 
 
 @pytest.fixture

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from runner.engine import api
-from runner.engine.api import TimedOut, Unanswered
-from runner.engine.docker import connect
-from runner.engine.protocol import ContainerSpec, Engine, NotFound, Resources
+from runner.engine import api, containers, observer
+from runner.engine.api import TimedOut
+from runner.engine.docker import connect, listener
+from runner.engine.protocol import ContainerSpec, Engine, NotFound, Resources, Unanswered
 from runner.errors import EngineError
 
 STATE = {
@@ -64,23 +66,99 @@ def test_retries_have_an_end(stub: Any, engine: Engine) -> None:
     assert stub.asked.count("GET /v1.41/containers/c1/json") == 5
 
 
-def test_a_final_refusal_is_not_tried_again(stub: Any, engine: Engine) -> None:
-    """An error that names no passing condition is raised at once, with call and place as the reason."""
-    stub.answer(INSPECT, (500, {"message": "no space left on device"}), (200, STATE))
+def test_a_fault_of_the_engine_is_tried_again_twice(stub: Any, engine: Engine) -> None:
+    """An error 5xx that names no passing condition is raised after three tries, with call and place as the reason."""
+    stub.answer(INSPECT, (500, {"message": "no space left on device"}))
     with pytest.raises(EngineError) as caught:
         engine.observer.inspect("c1")
+    assert not isinstance(caught.value, Unanswered)
     assert caught.value.what == "no space left on device"
     assert caught.value.why == f"the engine at {stub.host} answered 500 to GET /containers/c1/json"
+    assert stub.asked.count("GET /v1.41/containers/c1/json") == 3
 
 
-@pytest.mark.parametrize("call", ["POST /containers/create", "POST /containers/c1/start"])
+def test_a_refusal_is_not_tried_again(stub: Any, engine: Engine) -> None:
+    """An error 4xx is raised at once: the same call would be refused again."""
+    stub.answer(INSPECT, (400, {"message": "bad parameter"}), (200, STATE))
+    with pytest.raises(EngineError, match="bad parameter"):
+        engine.observer.inspect("c1")
+
+
+def test_half_an_answer_is_tried_again(stub: Any, engine: Engine) -> None:
+    """An answer that breaks off within its JSON counts as lost."""
+    stub.answer(INSPECT, (200, b'{"Id": "c1", "Na'), (200, STATE))
+    assert engine.observer.inspect("c1").exit_code == 7
+
+
+@pytest.mark.parametrize("trouble", [PASSING, CUT, (500, {"message": "server error"})])
+def test_a_create_whose_answer_is_lost_is_looked_up(stub: Any, engine: Engine, trouble: Any) -> None:
+    """The container that was created all the same is used, and nothing is created twice."""
+    made = {**STATE, "State": {**STATE["State"], "Status": "created"}}  # type: ignore[dict-item]  # a nested mapping
+    stub.answer("POST /containers/create", trouble, (201, {"Id": "another"}))
+    stub.answer("GET /containers/one/json", (200, {**made, "Config": {"Labels": {"who": "we", "more": "1"}}}))
+    assert engine.containers.create(replace(_spec(), labels={"who": "we"})) == "c1"
+
+
+@pytest.mark.parametrize("found", [(404, {"message": "No such container"}), (200, STATE)])
+def test_a_create_that_came_to_nothing_is_not_repeated(stub: Any, engine: Engine, found: Any) -> None:
+    """Without a container of ours the error stands: none is there, or it is somebody else's."""
+    stub.answer("POST /containers/create", CUT, (201, {"Id": "another"}))
+    stub.answer("GET /containers/one/json", found)
+    with pytest.raises(Unanswered, match="was lost during POST /containers/create"):
+        engine.containers.create(replace(_spec(), labels={"who": "we"}))
+    assert stub.asked.count("POST /v1.41/containers/create?name=one") == 1
+
+
 @pytest.mark.parametrize("trouble", [PASSING, CUT])
-def test_create_and_start_are_never_repeated(stub: Any, engine: Engine, call: str, trouble: Any) -> None:
-    """What may have happened already is not done twice."""
-    stub.answer(call, trouble, (204, {}))
-    with pytest.raises(EngineError):
-        engine.containers.start("c1") if call.endswith("start") else engine.containers.create(_spec())
-    assert len(stub.asked) == 2
+def test_a_start_whose_answer_is_lost_is_looked_up(stub: Any, engine: Engine, trouble: Any) -> None:
+    """A container that has started all the same, and perhaps ended since, is started once."""
+    stub.answer("POST /containers/c1/start", trouble, (204, {}))
+    stub.answer(INSPECT, (200, STATE))
+    engine.containers.start("c1")
+    assert stub.asked.count("POST /v1.41/containers/c1/start") == 1
+
+
+def test_a_start_that_came_to_nothing_is_not_repeated(stub: Any, engine: Engine) -> None:
+    """A container that has not started leaves the error standing."""
+    unborn = {"Status": "created", "StartedAt": "0001-01-01T00:00:00Z", "FinishedAt": "0001-01-01T00:00:00Z"}
+    stub.answer("POST /containers/c1/start", CUT, (204, {}))
+    stub.answer(INSPECT, (200, {**STATE, "State": {**STATE["State"], **unborn}}))  # type: ignore[dict-item]  # nested
+    with pytest.raises(Unanswered, match="was lost during POST /containers/c1/start"):
+        engine.containers.start("c1")
+    assert stub.asked.count("POST /v1.41/containers/c1/start") == 1
+
+
+def test_a_wait_that_hangs_is_made_up_for(stub: Any, engine: Engine) -> None:
+    """A container that has ended without an answer to who waits is found by a look at it."""
+    stub.answer("POST /containers/c1/wait", (-1, None))
+    stub.answer(INSPECT, (200, STATE))
+    with mock.patch.object(containers, "_GLANCE", 0.1):
+        state = engine.containers.wait("c1", 60.0)
+    assert state is not None
+    assert state.exit_code == 7
+
+
+def test_a_log_that_falls_silent_is_lost(stub: Any, engine: Engine) -> None:
+    """The log of a container that has ended does not keep anybody waiting for ever."""
+    stub.answer("GET /containers/c1/logs", (-1, None))
+    with mock.patch.object(observer, "IDLE", 0.1), pytest.raises(TimedOut, match=r"within 0.1 s to GET /containers/c1"):
+        list(engine.observer.logs("c1"))
+
+
+def test_an_engine_that_is_there_is_not_absent(stub: Any, engine: Engine) -> None:
+    """Absence is asked anew each time, and says why."""
+    stub.answer("HEAD /_ping", (200, b""), (503, b""))
+    assert engine.absence() == ""
+    assert engine.absence() == f"Service Unavailable (the engine at {stub.host} answered 503 to HEAD /_ping)"
+    stub.answer("HEAD /_ping", CUT)
+    assert engine.absence().startswith(f"the engine at {stub.host} was lost during HEAD /_ping")
+
+
+def test_an_engine_is_known_by_the_process_that_listens(stub: Any, engine: Engine) -> None:
+    """The same process is the same incarnation; where nobody listens there is none."""
+    assert engine.incarnation() == listener(stub.host.removeprefix("unix://"))
+    assert engine.incarnation().split()[0] == str(os.getpid())
+    assert listener("/nowhere/engine.sock") == ""
 
 
 def test_not_found_has_its_own_kind(stub: Any, engine: Engine) -> None:

@@ -174,3 +174,22 @@ def test_the_gateway_counts_sessions(tmp_path: Path) -> None:
     assert [gateway.close(session) for session in sessions] == [totals, NO_CALLS]
     assert gateway.opened == specs
     assert gateway.open_sessions == {}
+
+
+def test_an_engine_that_restarts_takes_its_containers_with_it() -> None:
+    """What runs is killed, what follows meets another incarnation, and absence says what a test wants it to."""
+    engine = FakeEngine()
+
+    def rest(box: Box) -> int:
+        box.sleep(60)
+        return 0
+
+    engine.register(rest)
+    container, before = engine.containers.create(_spec()), engine.incarnation()
+    engine.containers.start(container)
+    engine.restart()
+    assert engine.observer.inspect(container).exit_code == 137
+    assert engine.incarnation() != before
+    assert engine.absence() == ""
+    engine.away = "gone"
+    assert engine.absence() == "gone"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from runner.errors import EngineError
 from runner.evidence.layout import StepLayout
-from runner.evidence.logs import collect_logs, escape, tail
+from runner.evidence.logs import collect_logs, escape, escape_json, tail
 
 
 @pytest.fixture
@@ -130,3 +131,12 @@ def test_escaped_text_is_inert(text: str) -> None:
     shown = escape(text)
     assert not any(ord(one) < 32 or 127 <= ord(one) < 160 for one in shown.replace("\t", ""))
     shown.encode("utf-8")
+
+
+def test_json_says_the_same_and_does_not_act_on_a_terminal() -> None:
+    """Control characters that JSON lets stand, and those that turn text around, become escapes of JSON's own."""
+    value = {"evil\x9b2J": "\u202egnp.\x7f\u2028", "good": "naïve 你好\t"}
+    text = escape_json(json.dumps(value, indent=2, ensure_ascii=False))
+    assert json.loads(text) == value
+    assert not set(text) & set("\x9b\u202e\x7f\u2028")
+    assert "naïve 你好" in text

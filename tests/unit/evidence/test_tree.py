@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import StorageError
-from runner.evidence.tree import changes, make_collectable, scan
+from runner.evidence.tree import changes, make_collectable, scan, unlock
 from runner.evidence.walk import DIRECTORY, FIFO, FILE, LINK, Entry, walk
 
 NAMES = st.sampled_from(["a", "b", "c", "d\n"])
@@ -220,3 +220,17 @@ def test_foreign_files_are_reported(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout == "('2 paths belong to someone else and could not be read: secret, theirs',)\n(b'theirs',)\n"
+
+
+def test_a_folder_locked_against_its_owner_is_given_back(tmp_path: Path) -> None:
+    """The owner gets all permissions, nobody else any; a link in a folder's place is not followed, a missing one no error."""
+    locked, link = tmp_path / "locked", tmp_path / "link"
+    locked.mkdir()
+    locked.chmod(0o004)
+    link.symlink_to(locked)
+    unlock(tmp_path / "missing")
+    unlock(locked)
+    assert stat.S_IMODE(locked.stat().st_mode) == 0o704
+    locked.chmod(0o005)
+    unlock(link)
+    assert stat.S_IMODE(locked.stat().st_mode) == 0o005

@@ -25,7 +25,7 @@ def test_a_claim_ends_with_its_block(tmp_path: Path) -> None:
     """The same folder can be claimed again afterwards."""
     for _ in range(2):
         with claim(tmp_path / "runs"):
-            assert (tmp_path / "runs" / LOCK).read_text() == f"{os.getpid()}\n"
+            assert (tmp_path / "runs" / LOCK).read_text().strip() == str(os.getpid())
 
 
 @pytest.mark.processes

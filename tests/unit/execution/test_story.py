@@ -51,6 +51,23 @@ def test_the_clock_counts_overlapping_time_once() -> None:
         assert clock.remaining() == 6.0
 
 
+def test_a_paused_clock_stands_still_unless_another_step_goes_on() -> None:
+    """A step that waits for what is no step's doing uses nothing; one beside it that works goes on counting."""
+    with patch("time.monotonic", autospec=True) as monotonic:
+        monotonic.return_value = 0.0
+        clock = Clock(10.0)
+        with clock.running():
+            monotonic.return_value = 1.0
+            with clock.paused():
+                monotonic.return_value = 50.0
+                with clock.running():
+                    monotonic.return_value = 52.0
+                monotonic.return_value = 90.0
+                assert clock.remaining() == 7.0
+            monotonic.return_value = 91.0
+        assert clock.remaining() == 6.0
+
+
 def test_the_clock_is_safe_in_several_threads() -> None:
     """However many begin and end at once, it stands still afterwards."""
     clock = Clock(1000.0)

@@ -8,7 +8,7 @@ import pytest
 
 from runner.engine.protocol import ContainerState
 from runner.evidence.untrusted import ShimReport
-from runner.execution.verdict import Facts, judge
+from runner.execution.verdict import ENDED_WITH_ENGINE, Facts, judge
 
 
 def _state(code: int | None = 0, *, oom: bool = False, status: str = "exited", error: str = "") -> ContainerState:
@@ -30,7 +30,7 @@ _PASSED = Facts(
     deadline=60.0,
     deadline_name="limits.step_timeout",
     overdue=False,
-    cancelled=False,
+    cancelled="",
     model_error="",
     exceeded="",
     engine_error="",
@@ -49,12 +49,30 @@ _PASSED = Facts(
         ({"changed": 0, "message": "no idea"}, "failed", "exited 0 but changed nothing in the workspace: no idea"),
         ({"state": _state(3)}, "failed", "exit code 3"),
         ({"state": _state(3), "message": "gave up"}, "failed", "exit code 3: gave up"),
+        ({"state": _state(3), "message": "gave\r\nup:\u2028done"}, "failed", "exit code 3: gave up: done"),
+        ({"state": _state(3), "report": _report(error="not ours")}, "failed", "exit code 3"),
+        ({"state": _state(143), "watched": "too much"}, "exceeded", "too much"),
+        ({"watched": "too much"}, "exceeded", "too much"),
+        ({"state": _state(143), "watched": "too much", "cancelled": "enough"}, "cancelled", "enough"),
+        (
+            {"state": _state(153), "report": _report(signal=25), "file_limit": 9},
+            "exceeded",
+            "a file would have had more than the 9 bytes of limits.workspace",
+        ),
         ({"state": _state(137), "report": _report(signal=9)}, "failed", "killed by signal 9 (SIGKILL)"),
         ({"state": _state(255), "report": _report(signal=60)}, "failed", "killed by signal 60"),
         ({"state": _state(137), "report": None}, "broken", "the whole container was killed"),
         ({"state": _state(137, oom=True), "report": None}, "exceeded", "out of memory: limits.memory is 1024 bytes"),
         ({"state": _state(1), "oom_kills": 2}, "exceeded", "out of memory"),
         ({"oom_kills": 1}, "passed", ""),
+        ({"restarted": True}, "passed", ""),
+        ({"restarted": True, "state": _state(3), "report": _report(exit_code=3)}, "failed", "exit code 3"),
+        ({"restarted": True, "state": _state(255)}, *ENDED_WITH_ENGINE),
+        ({"restarted": True, "state": _state(143), "report": _report(stopped=True, exit_code=143)}, *ENDED_WITH_ENGINE),
+        ({"restarted": True, "state": _state(137), "report": None}, *ENDED_WITH_ENGINE),
+        ({"restarted": True, "report": None}, *ENDED_WITH_ENGINE),
+        ({"state": _state(124), "report": None, "waited": 61.0}, "timed_out", "not finished after 60 s"),
+        ({"state": _state(124), "report": None, "waited": 59.0}, "failed", "exit code 124"),
         ({"state": _state(124)}, "failed", "exit code 124"),
         (
             {"state": _state(124), "report": _report(timed_out=True)},
@@ -69,16 +87,20 @@ _PASSED = Facts(
         ({"state": _state(1), "exceeded": _OVER}, "exceeded", _OVER),
         ({"exceeded": _OVER}, "exceeded", _OVER),
         ({"state": _state(124), "report": _report(timed_out=True), "exceeded": _OVER}, "timed_out", "not finished"),
-        ({"state": _state(143), "cancelled": True, "exceeded": _OVER}, "cancelled", "stopped by the user"),
+        (
+            {"state": _state(143), "cancelled": "stopped by the user", "exceeded": _OVER},
+            "cancelled",
+            "stopped by the user",
+        ),
         ({"exceeded": _OVER, "replay_error": "unknown request"}, "exceeded", _OVER),
         ({"replay_error": "unknown request"}, "broken", "unknown request"),
         ({"state": _state(143), "report": _report(stopped=True)}, "broken", "stopped from outside"),
         ({"state": None, "engine_error": "engine away"}, "broken", "engine away"),
         ({"state": None}, "broken", "the engine lost the container"),
         ({"state": _state(None, status="created", error="no such file")}, "broken", "did not start: no such file"),
-        ({"state": _state(143), "cancelled": True}, "cancelled", "stopped by the user"),
-        ({"state": None, "cancelled": True}, "cancelled", "stopped by the user"),
-        ({"cancelled": True}, "passed", ""),
+        ({"state": _state(143), "cancelled": "stopped by the user"}, "cancelled", "stopped by the user"),
+        ({"state": None, "cancelled": "stopped by the user"}, "cancelled", "stopped by the user"),
+        ({"cancelled": "stopped by the user"}, "passed", ""),
     ],
 )
 def test_verdicts(change: dict[str, object], outcome: str, reason: str) -> None:

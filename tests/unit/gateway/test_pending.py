@@ -11,8 +11,9 @@ import pytest
 from runner.gateway.calls import Call, append_call, read_calls
 from runner.gateway.leftovers import hold, remove_leftovers
 from runner.gateway.pending import ENDED, SUFFIX, Pending
-from runner.gateway.session import SessionSpec
+from runner.gateway.session import Session, SessionSpec
 
+SESSION = Session(id="a", token="run-secret", directory=Path("/nowhere/a"))
 Spec = Callable[..., SessionSpec]
 FACTS = {"time": "2026-01-02T03:04:05.678Z", "method": "POST", "path": "/v1/chat/completions", "stream": True}
 
@@ -124,7 +125,7 @@ def test_calls_of_a_gateway_that_died_with_its_runner(tmp_path: Path, make_spec:
     folder.mkdir()
     os.close(hold(folder))
     pending = Pending(folder / f"a{SUFFIX}")
-    pending.remember(spec)
+    pending.remember(spec, SESSION)
     pending.begin(1, FACTS)
     pending.begin(2, FACTS)
     assert remove_leftovers(tmp_path) == [folder]
@@ -138,7 +139,7 @@ def test_removed_run_directory_is_not_made_anew(tmp_path: Path, make_spec: Spec)
     folder.mkdir()
     os.close(hold(folder))
     pending = Pending(folder / f"a{SUFFIX}")
-    pending.remember(make_spec())
+    pending.remember(make_spec(), SESSION)
     pending.begin(1, FACTS)
     assert remove_leftovers(tmp_path) == [folder]
     assert not make_spec().calls_file.parent.exists()
@@ -152,7 +153,7 @@ def test_held_folder_keeps_its_calls(tmp_path: Path, make_spec: Spec) -> None:
     folder.mkdir()
     holder = hold(folder)
     pending = Pending(folder / f"a{SUFFIX}")
-    pending.remember(spec)
+    pending.remember(spec, SESSION)
     pending.begin(1, FACTS)
     assert remove_leftovers(tmp_path) == []
     os.close(holder)

@@ -42,6 +42,7 @@ def test_block_ends_with_nothing_left(settings: GatewaySettings, make_spec: Spec
         assert gateway.folder.stat().st_mode & 0o777 == 0o700
         assert session.directory.stat().st_mode & 0o777 == 0o700
     assert not gateway.folder.exists()
+    assert isinstance(gateway.process, subprocess.Popen)
     assert gateway.process.returncode == 0
     with pytest.raises(GatewayError):
         gateway.open(make_spec(answers=ANSWERS))
@@ -113,6 +114,16 @@ def test_leftover_folder_is_removed_and_a_held_one_kept(tmp_path: Path) -> None:
     assert remove_leftovers(tmp_path) == [tmp_path / "cgr-old"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
     os.close(holder)
+
+
+def test_folder_of_a_runner_that_died_at_its_start(tmp_path: Path) -> None:
+    """A folder that has had no lock for long is nobody's, and goes."""
+    young, old = tmp_path / "cgr-young", tmp_path / "cgr-old"
+    young.mkdir()
+    old.mkdir()
+    os.utime(old, (1_700_000_000, 1_700_000_000))
+    assert remove_leftovers(tmp_path) == [old]
+    assert list(tmp_path.iterdir()) == [young]
 
 
 def test_gateway_that_outlives_its_runner_is_waited_for(tmp_path: Path) -> None:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import http.client
-import json
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
-from aiohttp import web
-from support.endpoints import serving
+from support.gateway_load import Load, counting, require_exact
 from support.talk import ask, insist, say
 
 from runner.gateway.calls import read_calls
 from runner.gateway.client import GatewayProcess
 from runner.gateway.pending import ENDED
-from runner.gateway.session import GatewayError, Metered, Session, SessionSpec
+from runner.gateway.session import GatewayError, Metered, SessionSpec
 from runner.gateway.settings import GatewaySettings, Spent
 from runner.spec.model import Budget, Model
 
@@ -31,7 +26,6 @@ pytestmark = pytest.mark.processes
 Spec = Callable[..., SessionSpec]
 ANSWERS = "version: 1\nsteps: {one: [{content: first}, {content: second}, {content: third}]}"
 KILLS = 16
-CLIENTS = 6
 
 
 def kill(gateway: GatewayProcess) -> None:
@@ -197,114 +191,21 @@ def test_session_whose_answers_are_gone_ends_broken(start: Any, make_spec: Spec)
     assert (totals.api_calls, totals.last_error_fault) == (1, "runner")
 
 
-class Counting:
-    """Counts what it was asked and what it answered to the end; each request has its own number and usage."""
-
-    def __init__(self) -> None:
-        self.began: Counter[int] = Counter()
-        self.answered: Counter[int] = Counter()
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer whole or as a stream, slowly enough to be cut off now and then."""
-        body = await request.json()
-        number = body["seed"]
-        self.began[number] += 1
-        usage = {"prompt_tokens": 1000 + number, "completion_tokens": number % 7, "total_tokens": 1000 + number}
-        head = {"id": "c", "object": "chat.completion", "created": 1, "model": "real"}
-        await asyncio.sleep(0.002 * (number % 5))
-        if not body.get("stream"):
-            choice = {"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}
-            self.answered[number] += 1
-            return web.json_response({**head, "choices": [choice], "usage": usage})
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for word in ("a", "b", "c"):
-            choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
-            await response.write(b"data: " + json.dumps({**head, "choices": [choice]}).encode() + b"\n\n")
-            await asyncio.sleep(0.002)
-        last = {"index": 0, "delta": {}, "finish_reason": "stop"}
-        await response.write(b"data: " + json.dumps({**head, "choices": [last]}).encode() + b"\n\n")
-        await response.write(b"data: " + json.dumps({**head, "choices": [], "usage": usage}).encode() + b"\n\n")
-        await response.write(b"data: [DONE]\n\n")
-        self.answered[number] += 1
-        return response
-
-
-class Load:
-    """Clients that call without a pause, each call with a number of its own, and keep which they saw the end of."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.seen: set[int] = set()
-        self.over = threading.Event()
-        self.numbers = iter(range(1, 1_000_000))
-        self.lock = threading.Lock()
-        self.threads = [threading.Thread(target=self._call, args=(index,)) for index in range(CLIENTS)]
-
-    def __enter__(self) -> Self:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        for thread in self.threads:
-            thread.join()
-
-    def _call(self, index: int) -> None:
-        while not self.over.is_set():
-            with self.lock:
-                number = next(self.numbers)
-            stream = (index + number) % 2 == 0
-            try:
-                status, content = ask(self.session, say(seed=number, stream=stream))
-            except (OSError, http.client.HTTPException):
-                time.sleep(0.02)
-                continue
-            if status == 200 and (b"[DONE]" in content if stream else json.loads(content)):
-                self.seen.add(number)
-
-
-@pytest.fixture
-def counting() -> Iterator[tuple[Counting, str]]:
-    """Return an upstream that counts, and its base URL."""
-    counter = Counting()
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", counter.answer)
-    with serving(app) as url:
-        yield counter, f"{url}/v1"
-
-
-def test_kills_under_load_lose_and_double_nothing(
-    start: Any, make_spec: Spec, counting: tuple[Counting, str], tmp_path: Path
-) -> None:
+def test_kills_under_load_lose_and_double_nothing(start: Any, make_spec: Spec) -> None:
     """Whenever it is killed, each call the upstream began has one line, and each a client saw whole its exact usage."""
-    counter, url = counting
     gateway = start()
-    spec = make_spec(model=Model(provider="openai", name="real", base_url=url))
-    session = gateway.open(spec)
     moments = random.Random(7)
-    with Load(session) as load:
-        for _ in range(KILLS):
-            had = len(load.seen)
-            end = time.monotonic() + 20
-            while len(load.seen) < had + 20:
-                assert time.monotonic() < end, "no call was answered within 20 s after a kill"
-                time.sleep(0.005)
-            time.sleep(moments.random() * 0.05)
-            kill(gateway)
-    totals = gateway.close(session)
+    with counting() as (counter, url):
+        spec = make_spec(model=Model(provider="openai", name="real", base_url=url))
+        session = gateway.open(spec)
+        with Load(session) as load:
+            for _ in range(KILLS):
+                load.go_on(20)
+                time.sleep(moments.random() * 0.05)
+                kill(gateway)
+        totals = gateway.close(session)
     read = read_calls(spec.calls_file)
-    lines = Counter(call.parameters.get("seed") for call in read.calls)
-    by_number = {call.parameters.get("seed"): call for call in read.calls}
+    require_exact(read, counter, load, KILLS)
     assert len(gateway.deaths) == KILLS
-    assert max(Counter(call.n for call in read.calls).values()) == 1
-    assert {number: lines[number] for number in counter.began} == dict.fromkeys(counter.began, 1)
-    assert max(lines.values()) == 1
-    for number in load.seen:
-        call = by_number[number]
-        assert (call.usage_source, call.tokens_in, call.tokens_out) == ("provider", 1000 + number, number % 7)
-    assert {by_number[number].usage_source for number in counter.began} <= {"provider", "partial", "unknown"}
-    assert len(read.problems) <= KILLS
     assert totals.api_calls == len(read.calls)
     assert len(load.seen) >= 20 * KILLS

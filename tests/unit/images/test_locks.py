@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.engine.shared import shared_folder
 from runner.errors import StorageError
 from runner.images import locks
 
@@ -89,9 +90,9 @@ def test_the_folder_is_one_that_all_users_share(tmp_path: Path) -> None:
     private.mkdir(mode=0o755)
     shared.mkdir()
     shared.chmod(0o1777)
-    assert locks.shared_folder((tmp_path / "none", private, shared)) == shared
+    assert shared_folder((tmp_path / "none", private, shared)) == shared
     with pytest.raises(StorageError, match="no folder for lock files"):
-        locks.shared_folder((private,))
+        shared_folder((private,))
 
 
 def test_a_cache_is_shared_or_alone(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -148,3 +149,24 @@ def test_a_project_that_is_gone_needs_nothing(make_project: Callable[[str], Proj
     (tmp_path / "other").rename(tmp_path / "elsewhere")
     _change(one)
     assert _offered(one) == [shared.tag]
+
+
+def test_an_image_that_a_kept_run_was_made_with_stays(project: Project) -> None:
+    """Though no recipe asks for it: the run could not be done again without it."""
+    old = _built(project)
+    _change(project)
+    assert pipeline.superseded(project.ctx, keep={old.id}) == []
+    assert pipeline.superseded(project.ctx, keep={"sha256:other"}) == [old]
+
+
+def test_images_go_by_their_last_use(project: Project) -> None:
+    """With an age a present recipe's image goes too, once it was not used for so long; what it stands on stays with it."""
+    base, image = _built(project, "base"), _built(project)
+    records.write(project.ctx.cache, image.model_copy(update={"base": base.id}))
+    for record, used in ((base, 1000), (image, 3000)):
+        os.utime(records.path_of(project.ctx.cache, record.inputs), (used, used))
+    offered = {
+        since: [one.name for one in pipeline.superseded(project.ctx, unused_since=since)]
+        for since in (500.0, 2000.0, 4000.0)
+    }
+    assert offered == {500.0: [], 2000.0: [], 4000.0: ["base", "local"]}

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode, StorageError
-from runner.ledger.database import connected, network_file_system, translated
+from runner.ledger.database import connected, transaction, translated
+from runner.ledger.mounts import mounted, require_locks
 from runner.ledger.schema import APPLICATION_ID, MIGRATIONS, VERSION, UnusableLedger
 from runner.ledger.store import ledger_path, open_ledger
 
@@ -131,7 +132,8 @@ def _write_much(connection: sqlite3.Connection, path: Path) -> None:
 def test_network_file_systems(tmp_path: Path, folder: str, kind: str | None) -> None:
     """The mount a folder is on decides, by the longest mount point that is a folder above it."""
     (tmp_path / "mountinfo").write_bytes(MOUNTS)
-    assert network_file_system(Path(folder), tmp_path / "mountinfo") == kind
+    found = mounted(Path(folder), tmp_path / "mountinfo")
+    assert (found.kind if found.network else None) == kind
 
 
 def test_ledger_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
@@ -163,3 +165,46 @@ def test_only_what_nobody_does_can_wait(tmp_path: Path) -> None:
             " waits_for) VALUES ('d', 'r', 'e', 'f', 's', 1, 'f/r', 'done', 'passed', '[]')"
         )
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "broken"),
+    [
+        ("nfs4", "rw,vers=4.2,local_lock=none", False),
+        ("nfs", "rw,vers=3,nolock,local_lock=all", True),
+        ("nfs", "rw,vers=3,local_lock=flock", True),
+        ("cifs", "rw,nobrl", True),
+        ("cifs", "rw", False),
+        ("fuse.sshfs", "rw", True),
+        ("ext4", "rw,nolock", False),
+    ],
+)
+def test_places_where_locks_do_not_hold(tmp_path: Path, kind: str, options: str, broken: bool) -> None:  # noqa: FBT001
+    """A ledger is refused where two machines could both write it, and the message says what to type."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        f"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 22 0:40 / /home rw,relatime - {kind} server:/x {options}\n"
+    )
+    path = Path("/home/me/runs/.ledger.sqlite")
+    if not broken:
+        require_locks(path, mounts)
+        return
+    with pytest.raises(StorageError, match="locks do not hold") as caught:
+        require_locks(path, mounts)
+    assert "--output" in caught.value.hint
+    assert kind in caught.value.what
+
+
+def test_a_failed_commit_leaves_the_old_state(tmp_path: Path) -> None:
+    """A transaction that cannot be committed is undone: the next one begins with what was there before."""
+    with connected(ledger_path(tmp_path)) as connection:
+        with pytest.raises(sqlite3.IntegrityError):
+            _commit_what_cannot_be(connection)
+        with transaction(connection):
+            assert connection.execute("SELECT count(*) FROM memberships").fetchone()[0] == 0
+
+
+def _commit_what_cannot_be(connection: sqlite3.Connection) -> None:
+    with transaction(connection):
+        connection.execute("PRAGMA defer_foreign_keys = ON")
+        connection.execute("INSERT INTO memberships VALUES ('e', 'nobody')")

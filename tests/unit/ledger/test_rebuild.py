@@ -16,6 +16,7 @@ from runner.evidence.layout import RunLayout
 from runner.evidence.records import RunRecord, Suspension
 from runner.evidence.superseded import set_aside
 from runner.ledger.rebuild import check, rebuild
+from runner.ledger.schema import UnusableLedger
 from runner.ledger.store import Ledger, ledger_path, open_ledger
 from runner.plan.models import Run
 
@@ -189,3 +190,25 @@ def test_suspended_runs_come_back_as_such(
     rebuild(tmp_path)
     write_json(layout.metadata, record)
     assert check(tmp_path) == ("fake/crud-r1-0: by its record it waits for approval, the ledger says planned",)
+
+
+def test_check_looks_at_every_index(
+    tmp_path: Path, make_run: Callable[..., Run], make_record: Callable[..., RunRecord], write_run: WriteRun
+) -> None:
+    """An index that does not say what its table says is damage, whatever the run directories say."""
+    write_run(make_record(make_run()))
+    rebuild(tmp_path)
+    assert check(tmp_path) == ()
+    connection = sqlite3.connect(ledger_path(tmp_path))
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute(
+        "UPDATE sqlite_master SET sql = 'CREATE INDEX runs_in_order ON runs (scenario, framework, repetition, digest)'"
+        " WHERE name = 'runs_in_order'"
+    )
+    connection.commit()
+    connection.close()
+    with pytest.raises(UnusableLedger, match="is damaged") as caught:
+        check(tmp_path)
+    assert "runner ledger rebuild" in caught.value.hint
+    assert rebuild(tmp_path).kept is not None
+    assert check(tmp_path) == ()

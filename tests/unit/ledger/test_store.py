@@ -272,6 +272,37 @@ def test_rows_filter_and_sort(
     assert ledger.rows(outcomes=["failed"]) == []
 
 
+def test_the_newest_and_the_counts(
+    tmp_path: Path,
+    ledger: Ledger,
+    make_run: Callable[..., Run],
+    make_record: Callable[..., RunRecord],
+) -> None:
+    """Of a list those that began last are shown, in its usual order; counting takes all that match."""
+    runs = [make_run(number, framework=framework) for framework in ("b", "a") for number in (1, 2, 3)]
+    ledger.register(runs, tmp_path)
+    for number, run in enumerate(runs[:4]):
+        record = make_record(run, "failed" if number else "passed")
+        begun = {"started_at": f"2026-01-0{4 - number}T00:00:00.000Z"}
+        assert ledger.finish(_leased(ledger, run, ALIVE), record.model_copy(update=begun), TOTALS)
+    assert [(row.framework, row.repetition) for row in ledger.rows(newest=3)] == [("b", 1), ("b", 2), ("b", 3)]
+    assert [(row.framework, row.repetition) for row in ledger.rows(newest=2, outcomes=["failed"])] == [
+        ("b", 2),
+        ("b", 3),
+    ]
+    assert len(ledger.rows(newest=100)) == 6
+    assert ledger.counts() == {"failed": 3, "planned": 2, "passed": 1}
+    assert list(ledger.counts()) == ["failed", "passed", "planned"]
+    assert ledger.counts(frameworks=["a"], outcomes=["failed"]) == {"failed": 1}
+    assert [row.run_id for row in ledger.rows(digests=[runs[0].digest or "", "unknown"])] == [runs[0].id]
+
+
+def test_images_of_runs(tmp_path: Path, ledger: Ledger, make_run: Callable[..., Run]) -> None:
+    """The ledger knows what each run is made with."""
+    ledger.register([make_run(1)], tmp_path)
+    assert dict(ledger.images()) == {"fake/crud-r1-0": ["sha256:1"]}
+
+
 def test_names_are_data(tmp_path: Path, ledger: Ledger, make_run: Callable[..., Run]) -> None:
     """A name with quotes is a name."""
     ledger.register([make_run(experiment="x'); DROP TABLE runs; --")], tmp_path)

@@ -96,6 +96,9 @@ CHANGING: dict[str, Callable[[], Run]] = {
     "source": _with_framework(source=PypiSource(pypi="alpha", version="2.0")),
     "framework limit": _with_framework(limits=LimitsPatch(cpus=2.0)),
     "limit": _with_experiment(limits=Limits(memory=2**30)),
+    "workspace limit": _with_experiment(limits=Limits(workspace=2**30)),
+    "state limit": _with_step(limits=LimitsPatch(state=2**30)),
+    "files limit": _with_framework(limits=LimitsPatch(files=1000)),
     "run timeout": _with_experiment(limits=Limits(run_timeout=60.0)),
     "seed": _with_experiment(seed=2),
     "model": _with_experiment(model=Model(provider="openai", name="m")),
@@ -108,6 +111,7 @@ NOT_CHANGING: dict[str, Callable[[], Run]] = {
     "jobs": _with_experiment(jobs=7),
     "output": _with_experiment(output="elsewhere"),
     "archive": _with_experiment(archive="gzip"),
+    "experiment timeout": _with_experiment(limits=Limits(experiment_timeout=60.0)),
     "experiment name": _with_experiment(name="other"),
     "description": _with_experiment(description="Other words."),
     "more repetitions": _with_experiment(repetitions=9),
@@ -171,3 +175,26 @@ def test_a_digest_is_the_same_on_every_machine_and_in_every_version() -> None:
     experiment = make_experiment(frameworks=("alpha",), scenarios=("build",), repetitions=1)
     run = make_plan(experiment, frameworks=(framework,), scenarios=(make_scenario(),))[0]
     assert run.digest == "2177e97a7f508813bbd743dc9725d6b3ce29e49f5d752f076df1b5bbf8986c36"
+
+
+def test_limits_that_came_later_are_not_in_older_digests() -> None:
+    """Until one is set, a step's identity has the limits that it had before they existed, so what is done stays done."""
+    from runner.plan.digest import cell_identity
+
+    run = first()
+    identity = cell_identity(
+        framework=run.framework,
+        scenario=run.scenario,
+        steps=run.steps,
+        image_id="sha256:1",
+        model=run.model,
+        answers_sha256=None,
+        platform=run.platform,
+        run_timeout=run.run_timeout,
+        budgets=run.budgets,
+        packages=None,
+        packages_sha256=None,
+    )
+    steps = json.loads(canonical(identity))["steps"]
+    earlier = {"step_timeout", "run_timeout", "grace", "cpus", "memory", "swap", "pids", "tmp", "shm", "log"}
+    assert set(steps[0]["limits"]) == earlier

@@ -122,6 +122,7 @@ THREE_AND_MORE = (
         (_step(expect_changes=False), "expect_changes of step begin changed"),
         (_step(limits=LimitsPatch(memory=2**30)), "memory changed from 2GiB to 1GiB for step begin"),
         (_step(limits=LimitsPatch(cpus=0.5)), "cpus changed from 1 to 0.5 for step begin"),
+        (_step(limits=LimitsPatch(files=500)), "files changed from 200000 to 500 for step begin"),
         (_step(id="start"), "step begin is gone; step start is new"),
         (_framework(command=("alpha", "x")), "command of the framework changed"),
         (_framework(system_packages=("git",)), "system packages of the framework changed"),

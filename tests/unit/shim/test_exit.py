@@ -181,3 +181,12 @@ def test_report_does_not_follow_a_planted_link(shim: Shim, tmp_path: Path) -> No
     assert victim.read_text() == "untouched"
     assert ended.report["exit_code"] == 0
     assert not (tmp_path / ".shim.json").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "forged", ["mkdir -p {out}/.shim.json.part {out}/.shim.json/x", "echo '{{}}' >{out}/.shim.json"]
+)
+def test_report_is_never_the_commands(shim: Shim, tmp_path: Path, forged: str) -> None:
+    """Whatever the command puts in the report's place, and takes from its folder's permissions, the report is the shim's."""
+    ended = shim("sh", "-c", f"{forged.format(out=tmp_path)}; chmod 0 {tmp_path}; exit 4")
+    assert ended.report["exit_code"] == 4

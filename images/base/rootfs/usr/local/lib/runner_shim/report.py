@@ -1,6 +1,6 @@
 """Write the report of a step, as JSON."""
 
-# ruff: noqa: PTH104, PTH108, PTH123
+# ruff: noqa: PTH101, PTH104, PTH108, PTH112, PTH114, PTH123
 # No pathlib: every step would pay for its import.
 
 from __future__ import annotations
@@ -32,15 +32,22 @@ NOTHING_RAN: dict[str, object] = {
 
 
 def write_report(folder: str, report: dict[str, object]) -> None:
-    """Put the report into /out at once or not at all; a folder that cannot be written must not change the exit."""
-    path = f"{folder}/{NAME}"
+    """Put the report into /out at once or not at all; a folder that cannot be written must not change the exit.
+
+    Whatever the step has left in its place goes first, so that none of its making can be taken for ours.
+    """
+    path, part = f"{folder}/{NAME}", f"{folder}/{NAME}.{os.urandom(8).hex()}"
     try:
-        if os.path.lexists(f"{path}.part"):
-            os.unlink(f"{path}.part")
-        fd = os.open(f"{path}.part", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            os.chmod(folder, 0o700)
+        if os.path.isdir(path) and not os.path.islink(path):
+            os.rename(path, f"{part}.step")
+        elif os.path.lexists(path):
+            os.unlink(path)
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         with open(fd, "w", encoding="ascii") as file:
             file.write(encode({"version": VERSION, **report}))
-        os.rename(f"{path}.part", path)
+        os.rename(part, path)
     except OSError:
         return
 

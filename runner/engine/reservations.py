@@ -1,0 +1,298 @@
+"""Reservations of cores and memory among all runners of a machine, whoever's they are.
+
+Each runner has a file, its ticket, in a folder that all users share, and changes it only while it holds the folder's
+lock. A ticket counts as long as the process lives that it names and the file belongs to that process's user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pwd
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from runner.engine.admission import Room, capacity, reserved
+from runner.engine.arbitration import Demand, Host, Scene, Ticket, judge
+from runner.engine.owner import Owner, from_labels, is_alive
+from runner.engine.protocol import ContainerState, Engine, EngineInfo
+from runner.engine.shared import open_shared, shared_folder, shared_subfolder
+from runner.errors import EngineError
+from runner.names import LABEL_KIND
+from runner.spec.site import Site
+
+FOLDER = "codegen-runner"
+"""Name of the shared folder."""
+_LOCK = "lock"
+_ENDING = ".ticket"
+_LARGEST = 1024**2
+"""Bytes of a ticket that are read; a larger one is no ticket of ours."""
+_LOCK_SECONDS = 2.0
+_LOOK_AGAIN = 0.002
+_FRESH_SECONDS = 5.0
+"""Seconds for which what the engine said is believed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    """A ticket as it is written."""
+
+    owner: dict[str, str]
+    experiment: str
+    demands: tuple[Demand, ...] = ()
+
+
+@dataclass(kw_only=True)
+class Reservations:
+    """This runner's ticket, and the lock of all; safe in several threads. Get one from `open_reservations`."""
+
+    folder: Path
+    owner: Owner
+    experiment: str
+    site: Site
+    host: Callable[[], Host]
+    """Measures the machine."""
+    others: Callable[[tuple[str, ...]], Room]
+    """Measures what running containers reserve that are not among these keys, for the engine alone knows of them."""
+    demands: dict[str, Demand] = field(default_factory=dict)
+    mutex: threading.Lock = field(default_factory=threading.Lock)
+
+    def ask(self, key: str, room: Room, *, run: str, step: str, running: bool = False) -> str:
+        """Reserve room for a container, or say why it has to wait; then ask again, about once a second.
+
+        Args:
+            key: the container's name.
+            room: its limits.
+            run: id of its run.
+            step: id of its step.
+            running: whether it runs already, so that there is nothing to wait for.
+
+        Returns:
+            Why it waits; empty once it is reserved, until `drop`.
+        """
+        now = boottime()
+        with self.mutex:
+            known = self.demands.get(key)
+            demand = Demand(
+                key=key,
+                run=run,
+                step=step,
+                cpus=room.cpus,
+                memory=room.memory,
+                since=known.since if known is not None else now,
+                asked=now,
+            )
+            try:
+                with _locked(self.folder):
+                    reason = "" if running else self._judge(demand, now)
+                    self.demands[key] = replace(demand, granted=not reason, reason=reason)
+                    self._write()
+            except TimeoutError:
+                reason = "the register of reservations is busy"
+                self.demands[key] = replace(demand, reason=reason)
+            except OSError:
+                # Waiting for a register that cannot be used would hold up everything for a matter of courtesy.
+                reason = ""
+                self.demands[key] = replace(demand, granted=True)
+        return reason
+
+    def drop(self, key: str) -> None:
+        """Give back what was reserved, or stop waiting for it."""
+        with self.mutex:
+            if self.demands.pop(key, None) is not None:
+                with contextlib.suppress(OSError), _locked(self.folder):
+                    self._write()
+
+    def close(self) -> None:
+        """Take the ticket back."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / f"{self.owner.uid}-{self.owner.pid}-{self.owner.started}{_ENDING}"
+
+    def _judge(self, demand: Demand, now: float) -> str:
+        tickets = read_tickets(self.folder)
+        mine = Ticket(
+            uid=self.owner.uid,
+            user=_login(self.owner.uid),
+            pid=self.owner.pid,
+            experiment=self.experiment,
+            demands=tuple(self.demands.values()),
+        )
+        rest = [one for one in tickets if (one.uid, one.pid) != (mine.uid, mine.pid)]
+        keys = tuple(one.key for ticket in [mine, *rest] for one in ticket.demands)
+        scene = Scene(tickets=[mine, *rest], others=self.others(keys), host=self.host(), site=self.site, now=now)
+        return judge(demand, mine, scene)
+
+    def _write(self) -> None:
+        written = _Written(owner=self.owner.labels(), experiment=self.experiment, demands=tuple(self.demands.values()))
+        unnamed = self._path.with_name(f".{self._path.name}")
+        handle = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            os.fchmod(handle, 0o644)
+            os.write(handle, json.dumps(asdict(written)).encode())
+        finally:
+            os.close(handle)
+        unnamed.rename(self._path)
+
+
+@contextlib.contextmanager
+def open_reservations(
+    owner: Owner,
+    info: EngineInfo,
+    site: Site,
+    experiment: str,
+    others: Callable[[tuple[str, ...]], Room],
+    *,
+    parent: Path | None = None,
+) -> Iterator[Reservations]:
+    """Take part in the sharing of this machine for as long as the block lasts.
+
+    Args:
+        owner: this process.
+        info: the engine, whose machine is shared.
+        site: the machine's rules.
+        experiment: what is carried out, for who looks at the queue.
+        others: measures what containers reserve that are on no ticket.
+        parent: where the shared folder is; by default where all users have one.
+
+    Raises:
+        StorageError: if there is no place for the shared folder.
+    """
+    folder = shared_subfolder(FOLDER, parent or shared_folder())
+    room = capacity(info)
+    whole = Room(cpus=site.cpus or room.cpus, memory=site.memory or room.memory)
+    mine = Reservations(
+        folder=folder,
+        owner=owner,
+        experiment=experiment,
+        site=site,
+        host=lambda: Host(room=whole, available=_available(), load=_load(info.cpus)),
+        others=others,
+    )
+    _remove_dead(folder, owner)
+    try:
+        yield mine
+    finally:
+        mine.close()
+
+
+def read_tickets(folder: Path, *, alive: Callable[[Owner], bool] = is_alive) -> list[Ticket]:
+    """Return the tickets of all runners that live, by user and process; what is no ticket is passed over."""
+    found = []
+    for path in sorted(folder.glob(f"[!.]*{_ENDING}")):
+        read = _read(path)
+        if read is None:
+            continue
+        written, uid = read
+        owner = from_labels(written.owner)
+        if owner is None or owner.uid != uid or not alive(owner):
+            continue
+        found.append(
+            Ticket(uid=uid, user=_login(uid), pid=owner.pid, experiment=written.experiment, demands=written.demands)
+        )
+    return found
+
+
+def _read(path: Path) -> tuple[_Written, int] | None:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        written = TypeAdapter(_Written).validate_json(os.read(handle, _LARGEST))
+        return written, os.fstat(handle).st_uid
+    except (OSError, ValidationError):
+        return None
+    finally:
+        os.close(handle)
+
+
+def _remove_dead(folder: Path, owner: Owner) -> None:
+    """Remove the tickets of this user's runners that have ended."""
+    for path in folder.glob(f"{owner.uid}-*{_ENDING}"):
+        read = _read(path)
+        dead = read is not None and (whose := from_labels(read[0].owner)) is not None and not is_alive(whose)
+        if dead:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of all runners.
+
+    Raises:
+        TimeoutError: if somebody else holds it for long.
+        OSError: if it cannot be used.
+    """
+    handle = open_shared(folder / _LOCK)
+    try:
+        end = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise TimeoutError from None
+                time.sleep(_LOOK_AGAIN)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _login(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def boottime() -> float:
+    """Return the seconds since boot, which are the same for all processes."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _available() -> int | None:
+    """Return MemAvailable of proc_meminfo(5), bytes."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _load(cpus: int) -> float | None:
+    try:
+        return os.getloadavg()[0] / max(cpus, 1)
+    except OSError:
+        return None
+
+
+class Unlisted:
+    """Measures what running containers reserve that are on no ticket; the engine is asked every few seconds only."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._asked = -_FRESH_SECONDS
+        self._states: list[ContainerState] = []
+
+    def __call__(self, keys: tuple[str, ...]) -> Room:
+        """Add up what those containers reserve whose names are not among the keys."""
+        with self._lock:
+            if time.monotonic() - self._asked >= _FRESH_SECONDS:
+                with contextlib.suppress(EngineError):
+                    self._states = self._engine.observer.find({LABEL_KIND: "attempt"})
+                self._asked = time.monotonic()
+            return reserved(state for state in self._states if state.name not in keys)

@@ -1,0 +1,50 @@
+"""Wait for one's turn among all runners of a machine, before a container starts."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+
+from runner.engine.admission import Room
+from runner.events import Notice
+from runner.execution.context import Context, now
+from runner.plan.models import PlannedStep, Run
+
+_LOOK_AGAIN = 1.0
+_TELL_AGAIN = 300.0
+"""Seconds after which one who still waits says so again."""
+
+
+@contextlib.contextmanager
+def reserved(context: Context, run: Run, step: PlannedStep, key: str, *, running: bool = False) -> Iterator[None]:
+    """Hold what a container needs inside the block, waiting for it as long as that takes.
+
+    Once the run is stopped nobody waits any more: the block is entered without, to end at once by its own look.
+
+    Args:
+        context: shared hands; without reservations nothing is waited for.
+        run: its run.
+        step: its step, with the limits that are reserved.
+        key: the container's name.
+        running: whether it runs already.
+    """
+    if context.reservations is None:
+        yield
+        return
+    wanted = Room(cpus=step.limits.cpus, memory=step.limits.memory)
+    told = -_TELL_AGAIN
+    try:
+        while not context.cancellation.cancelled and (
+            reason := context.reservations.ask(key, wanted, run=run.id, step=step.id, running=running)
+        ):
+            if time.monotonic() - told >= _TELL_AGAIN:
+                told = time.monotonic()
+                context.events(Notice(time=now(), run=run.id, text=f"step {step.id} waits for its turn: {reason}"))
+            woken = threading.Event()
+            with context.cancellation.told(woken.set):
+                woken.wait(_LOOK_AGAIN)
+        yield
+    finally:
+        context.reservations.drop(key)

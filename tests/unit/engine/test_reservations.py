@@ -1,0 +1,187 @@
+"""Tickets in a folder that all users share."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runner.engine.admission import Room
+from runner.engine.arbitration import Host
+from runner.engine.owner import current
+from runner.engine.protocol import EngineInfo
+from runner.engine.reservations import FOLDER, Reservations, open_reservations, read_tickets
+from runner.engine.shared import open_shared, shared_subfolder
+from runner.errors import StorageError
+from runner.spec.site import Site
+
+GIB = 1024**3
+ONE = Room(cpus=1.0, memory=GIB)
+INFO = EngineInfo(
+    version="20.10",
+    api_version="1.41",
+    platform="linux/amd64",
+    cgroup_version=1,
+    cgroup_driver="cgroupfs",
+    cpus=2,
+    memory=8 * GIB,
+    rootless=False,
+    storage_driver="overlay2",
+    root_dir="/var/lib/docker",
+    kernel="6.1",
+    operating_system="Debian",
+    has_init=True,
+)
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """Return a folder that every user may write to."""
+    tmp_path.chmod(0o1777)
+    return tmp_path
+
+
+@pytest.fixture
+def mine(shared: Path) -> Iterator[Reservations]:
+    """Return this process's ticket on a calm machine of two cores."""
+    with open_reservations(current(), INFO, Site(), "mine", lambda _: Room(cpus=0, memory=0), parent=shared) as one:
+        one.host = lambda: Host(room=Room(cpus=2.0, memory=8 * GIB))
+        yield one
+
+
+def test_room_is_reserved_and_given_back(mine: Reservations) -> None:
+    """The third container of one core waits on two cores, with the reason, until another has ended."""
+    assert mine.ask("a", ONE, run="r", step="s") == ""
+    assert mine.ask("b", ONE, run="r", step="s") == ""
+    assert mine.ask("c", ONE, run="r", step="s") == "1 cores wanted, 2 of 2 are reserved"
+    (ticket,) = read_tickets(mine.folder)
+    assert [(one.key, one.granted, one.reason[:7]) for one in ticket.demands] == [
+        ("a", True, ""),
+        ("b", True, ""),
+        ("c", False, "1 cores"),
+    ]
+    mine.drop("a")
+    assert mine.ask("c", ONE, run="r", step="s") == ""
+    mine.close()
+    assert read_tickets(mine.folder) == []
+
+
+def test_what_runs_already_is_only_written_down(mine: Reservations) -> None:
+    """A container taken over from a dead runner takes its room without asking."""
+    for key in "ab":
+        mine.ask(key, ONE, run="r", step="s")
+    assert mine.ask("c", ONE, run="r", step="s", running=True) == ""
+    assert "3 of 2 are reserved" in mine.ask("d", ONE, run="r", step="s")
+
+
+def test_only_the_engine_knows_of_some(mine: Reservations) -> None:
+    """What runs and is on no ticket is asked for with the keys of those that are."""
+    known: list[tuple[str, ...]] = []
+
+    def others(keys: tuple[str, ...]) -> Room:
+        known.append(keys)
+        return Room(cpus=2.0, memory=0)
+
+    mine.others = others
+    mine.ask("a", ONE, run="r", step="s", running=True)
+    assert "3 of 2" in mine.ask("b", ONE, run="r", step="s")
+    assert known == [("a",)]
+
+
+_CHILD = """
+import sys, time
+from pathlib import Path
+from runner.engine.admission import Room
+from runner.engine.arbitration import Host
+from runner.engine.owner import current
+from runner.engine.reservations import Reservations
+from runner.spec.site import Site
+one = Reservations(folder=Path(sys.argv[1]), owner=current(), experiment="child", site=Site(),
+                   host=lambda: Host(room=Room(cpus=2.0, memory=1 << 40)), others=lambda _: Room(cpus=0, memory=0))
+for n in range(int(sys.argv[2])):
+    while one.ask(f"{sys.argv[3]}-{n}", Room(cpus=1.0, memory=1), run="r", step="s"):
+        time.sleep(0.001)
+    with open(sys.argv[4], "a") as log:
+        log.write("+1\\n")
+    time.sleep(0.02)
+    with open(sys.argv[4], "a") as log:
+        log.write("-1\\n")
+    one.drop(f"{sys.argv[3]}-{n}")
+one.close()
+"""
+
+
+@pytest.mark.processes
+def test_processes_at_once_never_take_more_than_there_is(mine: Reservations, tmp_path: Path) -> None:
+    """Four processes that want and give back a core twelve times each never hold more than two together."""
+    log = tmp_path / "log"
+    log.touch()
+    children = [
+        subprocess.Popen([sys.executable, "-c", _CHILD, mine.folder, "12", name, log], stderr=subprocess.PIPE)
+        for name in "abcd"
+    ]
+    for child in children:
+        assert child.wait(60) == 0, child.stderr.read().decode() if child.stderr else ""
+        if child.stderr:
+            child.stderr.close()
+    held, most = 0, 0
+    for line in log.read_text().split():
+        held += int(line)
+        most = max(most, held)
+    assert held == 0
+    assert most == 2, "both cores are used, and no third"
+
+
+def test_a_dead_runners_ticket_counts_no_more(mine: Reservations) -> None:
+    """Neither one whose process has ended nor one of a file that belongs to somebody else is believed."""
+    dead = replace(current(), started=1)
+    path = mine.folder / f"{dead.uid}-{dead.pid}-1.ticket"
+    path.write_text(json.dumps({"owner": dead.labels(), "experiment": "x", "demands": []}))
+    liar = replace(current(), uid=current().uid + 1)
+    (mine.folder / "liar.ticket").write_text(json.dumps({"owner": liar.labels(), "experiment": "x", "demands": []}))
+    (mine.folder / "broken.ticket").write_text("{")
+    (mine.folder / "link.ticket").symlink_to(path)
+    os.mkfifo(mine.folder / "pipe.ticket")
+    mine.ask("a", ONE, run="r", step="s")
+    assert [one.experiment for one in read_tickets(mine.folder)] == ["mine"]
+    with open_reservations(current(), INFO, Site(), "next", mine.others, parent=mine.folder.parent):
+        assert not path.exists(), "a dead runner of the same user is cleared away"
+
+
+def test_a_held_lock_is_no_licence(mine: Reservations, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another process sits on the lock nothing is given out, and it is said why."""
+    monkeypatch.setattr("runner.engine.reservations._LOCK_SECONDS", 0.05)
+    handle = open_shared(mine.folder / "lock")
+    with ExitStack() as stack:
+        stack.callback(os.close, handle)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        assert mine.ask("a", ONE, run="r", step="s") == "the register of reservations is busy"
+    assert mine.ask("a", ONE, run="r", step="s") == ""
+
+
+def test_a_register_that_cannot_be_used_stops_nobody(mine: Reservations) -> None:
+    """Sharing is a courtesy: a runner goes on alone when the folder is gone."""
+    for file in mine.folder.iterdir():
+        file.unlink()
+    mine.folder.rmdir()
+    assert mine.ask("a", ONE, run="r", step="s") == ""
+    mine.drop("a")
+
+
+def test_a_folder_that_is_not_everybodys_is_refused(shared: Path) -> None:
+    """A link or a private folder in its place is named, with what to type."""
+    assert shared_subfolder(FOLDER, shared).stat().st_mode & 0o7777 == 0o1777
+    (shared / "private").mkdir(mode=0o700)
+    (shared / "link").symlink_to(shared / FOLDER)
+    for name in ("private", "link"):
+        with pytest.raises(StorageError, match="cannot be shared") as caught:
+            shared_subfolder(name, shared)
+        assert "chmod 1777" in caught.value.hint
