@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from runner.engine.protocol import ContainerSpec, ContainerState, Engine, NotFound, Usage
-from runner.errors import EngineError, RunnerError
+from runner.errors import EngineError, RunnerError, one_line
 from runner.evidence.layout import StepLayout
 from runner.evidence.logs import LogSizes, collect_logs
 from runner.evidence.metrics import RESOURCES
@@ -67,7 +67,7 @@ def contain(job: Job) -> Ended:
         container = job.engine.containers.create(job.spec)
         _wait(job, container, ended)
     except EngineError as error:
-        ended.error = str(error)
+        ended.error = one_line(error)
     finally:
         if ended.state is None:
             _end(job, ended)
@@ -131,7 +131,7 @@ def _collect(job: Job, ended: Ended) -> None:
     try:
         ended.logs = collect_logs(engine.observer.logs(spec.name), job.files, job.log)
     except RunnerError as error:
-        ended.error = ended.error or f"the output could not be kept: {error}"
+        ended.error = ended.error or f"the output could not be kept: {one_line(error)}"
         ended.notes.append(f"container {spec.name} is still in the engine: its output could not be kept")
         return
     try:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 
+from runner.errors import RunnerError, one_line
 from runner.events import Notice, StepFinished
 from runner.evidence.layout import RunLayout
 from runner.evidence.records import StepRecord, Suspension
@@ -16,7 +17,17 @@ from runner.execution.conditions import left_out, question, without_input
 from runner.execution.context import MOST_SPENT, Context, now, release
 from runner.execution.graph import Consideration
 from runner.execution.slots import Turn
-from runner.execution.step import StepDone, StepOrder, cancel_step, decided_step, fail_step, perform_step, skip_step
+from runner.execution.step import (
+    StepDone,
+    StepOrder,
+    break_step,
+    cancel_step,
+    decided_step,
+    fail_step,
+    perform_step,
+    skip_step,
+    spoil_step,
+)
 from runner.execution.story import Clock, Story, write_step
 from runner.execution.values import Unusable, Values
 from runner.execution.workspaces import MergeConflict, Workspaces
@@ -68,6 +79,9 @@ class Course:
             place = self.workspaces.enter(step)
         except MergeConflict as conflict:
             return self._end_early(step, fail_step(self.run, step, str(conflict), conflicts=conflict.paths), started)
+        except (RunnerError, OSError) as error:
+            self._break(step, break_step(self.run, step, one_line(error)))
+            raise
         order = StepOrder(
             context=self.context,
             run=self.run,
@@ -85,7 +99,11 @@ class Course:
             turn.give_back()
         if len(self.context.spent) >= MOST_SPENT:
             release(self.context)
-        found = self.workspaces.leave(step, done.tree, done.record)
+        try:
+            found = self.workspaces.leave(step, done.tree, done.record)
+        except (RunnerError, OSError) as error:
+            self._break(step, spoil_step(done, one_line(error)))
+            raise
         return self._end(step, replace(done, notes=(*done.notes, *found)))
 
     def skip(self, step: PlannedStep, cause: str, *, counts: bool) -> Verdict:
@@ -110,9 +128,9 @@ class Course:
                 return self._end(step, fail_step(self.run, step, str(error)))
             asked = approvals.ask(self.run, step, message, now())
             approvals.post(self.layout, asked)
-            self.context.events(
-                Notice(time=now(), run=self.run.id, text=f"step {step.id} waits for approval: {message}")
-            )
+            # One line of a log, whatever the message's lines are.
+            words = f"step {step.id} waits for approval: {' '.join(message.split())}"
+            self.context.events(Notice(time=now(), run=self.run.id, text=words))
         decision = approvals.decided(self.layout, asked, now())
         if decision is None:
             self._wait_for(asked)
@@ -146,6 +164,13 @@ class Course:
             write_step(self.layout, done)
             self.save()
         return verdict
+
+    def _break(self, step: PlannedStep, done: StepDone) -> None:
+        """Take down what is known of a step that we broke in; if even that cannot be written, the first error counts."""
+        with suppress(RunnerError, OSError):
+            self._end(step, done)
+        with self.lock:
+            self.story.under_way.add(step.id)
 
     def _tell(self, done: StepDone, seconds: float) -> None:
         """Announce the end of a step that nobody else announces."""
