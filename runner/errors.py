@@ -58,6 +58,11 @@ class RunnerError(Exception):
         return "\n".join(part for part in (head, self.why, self.hint) if part)
 
 
+def one_line(error: Exception) -> str:
+    """Return all that an error says as one line: what a record or a log takes."""
+    return "; ".join(filter(None, map(str.strip, str(error).splitlines())))
+
+
 class ConfigError(RunnerError):
     """What the user wrote cannot be used."""
 

@@ -30,6 +30,8 @@ class RunStarted(Event):
     steps_total: int
     steps_done: int = 0
     """Of a run that goes on after a suspension: steps that have ended."""
+    resumed: bool = False
+    """Whether the run goes on after a suspension."""
 
 
 @dataclass(frozen=True, kw_only=True)

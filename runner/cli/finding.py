@@ -81,11 +81,11 @@ def _unpacked(archive: Path) -> Place:
     import atexit
     import tempfile
 
+    from runner.evidence.copying import remove_tree
     from runner.evidence.unpack import unpack
 
-    folder = tempfile.TemporaryDirectory(prefix="runner-archive-")
-    atexit.register(folder.cleanup)
-    root = Path(folder.name)
+    root = Path(tempfile.mkdtemp(prefix="runner-archive-"))
+    atexit.register(remove_tree, root)
     unpack(archive, root)
     place = Place(framework="", run_id=archive.name, layout=RunLayout(root))
     run = read_record(place).run

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from runner.engine.docker import connect
 from runner.engine.owner import current
 from runner.errors import StorageError
-from runner.evidence.atomic import storage_error, sync_folder, write_text
+from runner.evidence.atomic import is_temporary, storage_error, sync_folder, write_text
 from runner.evidence.bundle import IMAGES, PROJECT_FOLDER, BundledFile, BundledRun, OpenBundle
+from runner.evidence.copying import remove_tree
 from runner.evidence.layout import RunLayout
 from runner.evidence.metrics import read_totals
 from runner.evidence.records import RunRecord
@@ -61,9 +61,7 @@ def import_bundle(opened: OpenBundle, output: Path, project: Path, environment: 
             the bundle is damaged or cannot be written.
     """
     with claim(output):
-        for old in output.glob(f"{_STAGING}*"):
-            # Nobody else works in this folder now: whoever made it was cut off.
-            shutil.rmtree(old, ignore_errors=True)
+        _clear(opened, output, project)
         new, there = _sorted_out(opened.bundle.runs, output)
         staging = output / f"{_STAGING}{secrets.token_hex(8)}"
         try:
@@ -73,11 +71,14 @@ def import_bundle(opened: OpenBundle, output: Path, project: Path, environment: 
             files, differing = _project(opened, project)
             with open_ledger(ledger_path(output)) as ledger:
                 for one in new:
-                    _enter(staging, output, one, ledger)
+                    _enter(_layout(staging, one), _layout(output, one))
+                for one in (*new, *there):
+                    # Those that are there may be of an import that was cut off before it came to this.
+                    _tell(ledger, output, _layout(output, one))
         except OSError as error:
             raise storage_error(f"cannot write {output}", error) from error
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            remove_tree(staging)
     return Imported(
         runs=tuple(one.name for one in new),
         there=tuple(one.name for one in there),
@@ -86,6 +87,24 @@ def import_bundle(opened: OpenBundle, output: Path, project: Path, environment: 
         differing=differing,
         skipped=tuple(skipped),
     )
+
+
+def _clear(opened: OpenBundle, output: Path, project: Path) -> None:
+    """Remove what an import that was cut off has left: nobody else works in this folder of runs now."""
+    for old in output.glob(f"{_STAGING}*"):
+        remove_tree(old)
+    folders = {project.joinpath(*parts).parent for _, parts in _files(opened)}
+    for path in (path for folder in folders if folder.is_dir() for path in folder.iterdir()):
+        if is_temporary(path.name) and not path.is_dir():
+            path.unlink()
+
+
+def _files(opened: OpenBundle) -> Iterator[tuple[BundledFile, tuple[str, ...]]]:
+    """Yield the files of the project that a bundle has, each with the parts of its path there."""
+    for one in opened.bundle.files:
+        first, *parts = PurePosixPath(one.path).parts
+        if first == PROJECT_FOLDER:
+            yield one, tuple(parts)
 
 
 def _sorted_out(runs: Sequence[BundledRun], output: Path) -> tuple[list[BundledRun], list[BundledRun]]:
@@ -123,16 +142,14 @@ def _stage(opened: OpenBundle, one: BundledRun, staging: Path) -> list[str]:
     kind = next((kind for ending, kind in _KINDS.items() if one.archive.endswith(ending)), "zstd")
     archive = staging / ".archives" / layout.archive(kind).name
     opened.copy_out(one.archive, archive)
-    # The archive is checked against the digest that the bundle has of its tar, as beside a run.
-    write_text(archive.with_name(layout.tar_digest.name), f"{one.tar_sha256}  {layout.tar_digest.stem}\n")
-    skipped = unpack(archive, layout.root)
+    skipped = unpack(archive, layout.root, tar_sha256=one.tar_sha256)
     record = _record(layout, one)
     if record.run.archive != "off":
         sha256 = next(file.sha256 for file in opened.bundle.files if file.path == one.archive)
         archive.replace(layout.archive(kind))
         write_text(layout.archive_digest(kind), f"{sha256}  {archive.name}\n")
         write_text(layout.tar_digest, f"{one.tar_sha256}  {layout.tar_digest.stem}\n")
-    shutil.rmtree(archive.parent)
+    remove_tree(archive.parent)
     return [f"{one.name}: {line}" for line in skipped]
 
 
@@ -169,10 +186,7 @@ def _images(opened: OpenBundle, staging: Path, environment: Mapping[str, str]) -
 def _project(opened: OpenBundle, project: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Write the files that a project has not; return them, and those that it has with another content."""
     new, differing = [], []
-    for one in opened.bundle.files:
-        first, *parts = PurePosixPath(one.path).parts
-        if first != PROJECT_FOLDER:
-            continue
+    for one, parts in _files(opened):
         target = project.joinpath(*parts)
         if not target.exists() and not target.is_symlink():
             opened.copy_out(one.path, target)
@@ -186,13 +200,19 @@ def _is_same(path: Path, one: BundledFile) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == one.sha256
 
 
-def _enter(staging: Path, output: Path, one: BundledRun, ledger: Ledger) -> None:
-    """Move a run to its place, and tell the ledger."""
-    source, target = _layout(staging, one).root, _layout(output, one)
+def _enter(source: RunLayout, target: RunLayout) -> None:
+    """Move a run to its place."""
     target.root.parent.mkdir(parents=True, exist_ok=True)
-    source.rename(target.root)
+    source.root.rename(target.root)
     sync_folder(target.root.parent)
-    record = RunRecord.model_validate_json(target.metadata.read_bytes())
+
+
+def _tell(ledger: Ledger, output: Path, layout: RunLayout) -> None:
+    """Tell the ledger of a run that is in its place; what it knows already stays."""
+    record = RunRecord.model_validate_json(layout.metadata.read_bytes())
+    past = ledger.past([record.run.digest or ""]).get(record.run.digest or "")
+    if past is not None and past.outcome is not None:
+        return
     ledger.register([record.run], output)
     if (lease := ledger.lease(record.run, current())) is not None:
-        ledger.finish(lease, record, read_totals(target.metrics))
+        ledger.finish(lease, record, read_totals(layout.metrics))

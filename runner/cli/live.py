@@ -99,7 +99,7 @@ def _fold(progress: Progress, event: Event) -> tuple[str, str]:
         case Notice():
             return event.level, _sentence(event)
         case RunStarted():
-            how = f"goes on with {event.run}" if event.steps_done else f"started {event.run}"
+            how = f"goes on with {event.run}" if event.resumed else f"started {event.run}"
             return "step", f"{_stamp(event)} {how} of {event.framework}"
         case StepFinished():
             return (

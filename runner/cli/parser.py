@@ -77,7 +77,8 @@ def load_command(name: str) -> ModuleType:
 
 def main_parser() -> Parser:
     """Return the parser of global options; it imports no command."""
-    table = "\n".join(f"  {name:<8} {summary}" for name, summary in COMMANDS.items())
+    wide = max(map(len, COMMANDS))
+    table = "\n".join(f"  {name:<{wide}} {summary}" for name, summary in COMMANDS.items())
     parser = Parser(
         "runner",
         description="Compare code-generation frameworks: isolated containers, exact metrics, runs that can be done again.",

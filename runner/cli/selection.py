@@ -18,7 +18,7 @@ def add_selection(parser: ArgumentParser) -> None:
     group.add_argument("--scenario", action="append", metavar="NAME", help="only this scenario; may be repeated")
     group.add_argument("--repetitions", type=positive, metavar="N", help="runs of each framework on each scenario")
     group.add_argument("--model", metavar="PROVIDER/NAME", help="like openai/gpt-4o-mini, or scripted")
-    group.add_argument("--jobs", type=positive, metavar="N", help="runs at the same time")
+    group.add_argument("--jobs", type=positive, metavar="N", help="containers at once")
     group.add_argument("--output", metavar="DIR", help="folder of run directories")
     group.add_argument("--seed", type=natural, metavar="N", help="seed of the experiment")
     group.add_argument(

@@ -46,7 +46,7 @@ from runner.ledger.store import Ledger, ledger_path, open_ledger
 from runner.plan.models import ImageRef, Run
 from runner.plan.resume import Decision, decide
 from runner.spec.load import Inputs
-from runner.spec.site import SITE_FILE, load_site
+from runner.spec.site import SITE_FILE, Site, load_site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,8 @@ class Work:
     output: Path
     gateway: GatewaySettings | None
     """None if no step of the experiment has a way out."""
+    site: Site
+    """The machine's rules."""
     fresh: bool
     """Whether everything is carried out anew, whatever is done."""
 
@@ -107,8 +109,10 @@ def open_work(
         StorageError: if the ledger cannot be used, or another runner is at work in the same folder.
     """
     output = workplace.project.output(inputs.experiment.value.output)
-    # A missing key or price is found before anything is built or started.
+    # A missing key or price, or a mistake in the machine's rules, is found before anything is built or started.
     gateway = gateway_of(workplace, inputs)
+    named = workplace.environment.get("RUNNER_SITE")
+    site = load_site(Path(named) if named else SITE_FILE, required=bool(named))
     with ExitStack() as stack:
         stack.enter_context(claim(output))
         used = engine if engine is not None else stack.enter_context(connect(workplace.environment))
@@ -122,6 +126,7 @@ def open_work(
             ledger=stack.enter_context(open_ledger(ledger_path(output))),
             output=output,
             gateway=gateway,
+            site=site,
             fresh=fresh,
         )
 
@@ -231,20 +236,21 @@ def carry(
             reservations=reservations,
             gate=Gate([control.hindrance] if control is not None else (), engine=work.engine.absence),
         )
-        breaker = Breaker(work.inputs.experiment.value.stop_after_broken)
-        pool = LocalPool(min(slots, len(todo)), cancellation)
-        for _ in carry_out(context, todo, work.ledger, pool, fresh=work.fresh, control=control, breaker=breaker):
-            # What came of it is read from the ledger and the directories, where it is whole.
-            pass
-        return breaker.why
+        return _carry_out(work, context, todo, LocalPool(min(slots, len(todo)), cancellation), control)
+
+
+def _carry_out(work: Work, context: Context, todo: Sequence[Run], pool: LocalPool, control: Control | None) -> str:
+    breaker = Breaker(work.inputs.experiment.value.stop_after_broken)
+    for _ in carry_out(context, todo, work.ledger, pool, fresh=work.fresh, control=control, breaker=breaker):
+        # What came of it is read from the ledger and the directories, where it is whole.
+        pass
+    return breaker.why
 
 
 def _reservations(work: Work) -> AbstractContextManager[Reservations]:
     """Take part in the sharing of the machine among all its users."""
-    named = work.workplace.environment.get("RUNNER_SITE")
-    site = load_site(Path(named) if named else SITE_FILE, required=bool(named))
     name = work.inputs.experiment.value.name
-    return open_reservations(current(), work.info, site, name, Unlisted(work.engine))
+    return open_reservations(current(), work.info, work.site, name, Unlisted(work.engine))
 
 
 def _gateway(work: Work, planned: Sequence[Run], events: EventSink) -> AbstractContextManager[Gateway | None]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.names import PROJECT
-from runner.spec.project import Project, find_project
+from runner.spec.project import Project, find_project, spelled_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +52,9 @@ def add_output_option(parser: ArgumentParser) -> None:
 def output_folder(args: Namespace) -> Path:
     """Return the absolute folder of run directories for a command that reads no experiment."""
     if args.output:
-        return Path(args.output).absolute()
+        return spelled_out(Path(args.output))
     from runner.spec.models import Experiment
 
     workplace = open_workplace(args)
     name = workplace.environment.get("RUNNER_OUTPUT") or str(Experiment.model_fields["output"].default)
-    return (workplace.project.root / name).absolute()
+    return spelled_out(workplace.project.root / name)

@@ -22,7 +22,7 @@ from runner.evidence.content import Changed, read_file
 from runner.evidence.excludes import left_out, summary
 from runner.evidence.history.blobs import SEEN
 from runner.evidence.layout import RunLayout
-from runner.evidence.manifest import MANIFEST, Listed, Skipped, encode
+from runner.evidence.manifest import LARGEST, MANIFEST, Listed, Skipped, encode
 from runner.evidence.tarformat import TarFile, TarFolder, TarLink, header, padding
 from runner.evidence.walk import DIRECTORY, FILE, LINK, Entry, RawPath, opened, walk
 
@@ -93,6 +93,11 @@ def _attempt(layout: RunLayout, kind: str, target: Path | None, choice: _Choice)
         members = [one for name, entry in choice.entries(root) if (one := _take(body, root, name, entry, choice))]
         skipped = tuple(sorted(choice.skipped, key=lambda one: one.path))
         manifest = encode(members, skipped, sorted(choice.derivable))
+        if len(manifest) > LARGEST:
+            raise StorageError(
+                f"cannot archive {layout.root}: {len(members)} members are more than an archive can list",
+                hint="leave some of them out with `exclude_files`, or say `archive: off`",
+            )
         head = header(TarFile(path=MANIFEST.encode(), size=len(manifest), executable=False))
         packed = body.finish(head + manifest + padding(len(manifest)), stream)
         if target is None:

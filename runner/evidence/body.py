@@ -57,7 +57,7 @@ class Body:
         self._pending: list[bytes] = []
         self._waiting = 0
         """Bytes that are pending."""
-        self._queue: Queue[bytes | None] = Queue(_REMEMBERED)
+        self._queue: Queue[bytes | memoryview | None] = Queue(_REMEMBERED)
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._work, name="pack", daemon=True)
         self._stored = tempfile.SpooledTemporaryFile(_SPOOLED)  # noqa: SIM115  closed by __exit__
@@ -65,7 +65,7 @@ class Body:
         self._passed = 0
         """Bytes of what is stored that stand in the file already."""
         self._size = 0
-        self._first: list[bytes] | None = []
+        self._first: list[bytes | memoryview] | None = []
         """Every chunk so far; None if they are too many to remember."""
 
     def __enter__(self) -> Self:
@@ -127,8 +127,9 @@ class Body:
         """Hand on what is pending in chunks of one size: a compressor's output may depend on how its input is cut."""
         whole = b"".join(self._pending)
         end = len(whole) - len(whole) % CHUNK
+        view = memoryview(whole)
         for start in range(0, end, CHUNK):
-            self._give(whole[start : start + CHUNK])
+            self._give(view[start : start + CHUNK])
         self._pending, self._waiting = [whole[end:]], len(whole) - end
 
     def _pass_on(self, file: _Written) -> None:
@@ -149,7 +150,7 @@ class Body:
             while chunk := reader.read(CHUNK):
                 yield chunk
 
-    def _give(self, chunk: bytes) -> None:
+    def _give(self, chunk: bytes | memoryview) -> None:
         self._complain()
         if self._first is not None:
             self._first.append(chunk)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import stat
 import tarfile
@@ -29,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from runner.errors import ConfigError, StorageError
 from runner.evidence.atomic import replacing, storage_error
 from runner.evidence.tarformat import REGULAR, padding, raw_header, trailer
+from runner.evidence.tarreader import plain_tar, remembered
 
 MANIFEST = "bundle.json"
 IMAGES = "images.tar.zst"
@@ -133,7 +135,7 @@ class OpenBundle:
     tar: tarfile.TarFile
 
     def copy_out(self, name: str, target: Path) -> None:
-        """Write a member to a new file.
+        """Write a member to a file, whole or not at all.
 
         Raises:
             StorageError: if it cannot be written.
@@ -142,11 +144,11 @@ class OpenBundle:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             content = self.tar.extractfile(name)
-            with target.open("xb") as stream:
+            with replacing(target) as stream:
                 if content is not None:
                     shutil.copyfileobj(content, stream, _CHUNK)
-            if listed.executable:
-                target.chmod(target.stat().st_mode | 0o111)
+                if listed.executable:
+                    os.fchmod(stream.fileno(), stat.S_IMODE(os.fstat(stream.fileno()).st_mode) | 0o111)
         except OSError as error:
             raise storage_error(f"cannot write {target}", error) from error
 
@@ -160,7 +162,7 @@ def open_bundle(path: Path) -> Iterator[OpenBundle]:
         StorageError: if it is no bundle or a damaged one, naming the member; or of a later version.
     """
     try:
-        tar = tarfile.open(path, "r:")  # noqa: SIM115  closed by the block below
+        tar = plain_tar(path)
     except FileNotFoundError as error:
         raise ConfigError(f"there is no file {path}") from error
     except (tarfile.TarError, OSError) as error:
@@ -174,7 +176,7 @@ def open_bundle(path: Path) -> Iterator[OpenBundle]:
 
 
 def _read(tar: tarfile.TarFile, path: Path) -> Bundle:
-    members = tar.getmembers()
+    members = remembered(tar)
     if not members or members[0].name != MANIFEST or members[0].size > _LARGEST_MANIFEST:
         raise _no_bundle(path, f"its first member is not {MANIFEST}")
     try:
@@ -195,7 +197,7 @@ def _check_names(path: Path, bundle: Bundle, names: Sequence[str], listed: Mappi
     times = Counter(names)
     for name in names:
         parts = PurePosixPath(name).parts
-        if name.startswith("/") or ".." in parts or str(PurePosixPath(name)) != name or "\0" in name:
+        if not parts or name.startswith("/") or ".." in parts or str(PurePosixPath(name)) != name or "\0" in name:
             raise _damaged(path, name, "leads out of the bundle")
         if name not in listed or times[name] > 1:
             raise _damaged(path, name, "is there twice, or not in bundle.json")

@@ -28,7 +28,7 @@ DECOMPRESSION_ERRORS = (EOFError, OSError, zlib.error, zstandard.ZstdError)
 class Compressor(Protocol):
     """Turns a stream into a compressed one, piece by piece."""
 
-    def compress(self, data: bytes, /) -> bytes:
+    def compress(self, data: bytes | memoryview, /) -> bytes:
         """Return output that is ready; often none."""
 
     def flush(self) -> bytes:
@@ -44,7 +44,7 @@ class _Gzip:
         self._sum = 0
         self._size = 0
 
-    def compress(self, data: bytes) -> bytes:
+    def compress(self, data: bytes | memoryview) -> bytes:
         self._sum = zlib.crc32(data, self._sum)
         self._size += len(data)
         ready, self._pending = self._pending + self._deflate.compress(data), b""

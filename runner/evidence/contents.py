@@ -14,11 +14,10 @@ from pathlib import Path
 from runner.errors import StorageError
 from runner.evidence.compress import DECOMPRESSION_ERRORS, decompressed
 from runner.evidence.excludes import left_out
-from runner.evidence.manifest import MANIFEST, Listed, decode
+from runner.evidence.manifest import LARGEST, MANIFEST, Listed, decode
 from runner.evidence.tarformat import TarFile, TarFolder, TarLink
+from runner.evidence.tarreader import stream_tar
 from runner.evidence.walk import DIRECTORY, FILE, LINK, Entry, RawPath, open_below, opened, show_path, walk
-
-_LARGEST_MANIFEST = 1024**3
 
 
 @dataclass(frozen=True)
@@ -130,10 +129,10 @@ def _file(digest: str, *, executable: bool) -> str:
 def _manifest(archive: Path) -> list[Listed]:
     """Return what an archive's first member lists."""
     try:
-        with decompressed(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        with decompressed(archive) as stream, stream_tar(stream) as tar:
             first = tar.next()
             content = tar.extractfile(first) if first is not None and first.isreg() else None
-            if first is None or first.name != MANIFEST or first.size > _LARGEST_MANIFEST or content is None:
+            if first is None or first.name != MANIFEST or first.size > LARGEST or content is None:
                 raise StorageError("the archive has no manifest", where=str(archive))
             return decode(content.read())
     except (ValueError, tarfile.TarError, *DECOMPRESSION_ERRORS) as error:

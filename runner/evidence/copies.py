@@ -21,6 +21,7 @@ from runner.evidence.history.restore import Likeness, restore
 from runner.evidence.layout import RunLayout
 from runner.evidence.pack import Packer
 from runner.evidence.tarformat import FOLDER, HARDLINK, REGULAR, SYMLINK, padding, raw_header
+from runner.evidence.tarreader import members, stream_tar
 from runner.evidence.tree import scan
 from runner.evidence.walk import DIRECTORY, FILE, LINK, Entry, RawPath, opened, show_path
 
@@ -151,9 +152,9 @@ def _packed(path: Path) -> dict[RawPath, str]:
     try:
         with (
             decompressed(path) as stream,
-            tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as tar,
+            stream_tar(stream) as tar,
         ):
-            for member in tar:
+            for member in members(tar):
                 name = os.fsencode(member.name)
                 content = tar.extractfile(member) if member.isreg() else None
                 if content is not None:
@@ -164,7 +165,6 @@ def _packed(path: Path) -> dict[RawPath, str]:
                     found[name] = f"link to {show_path(os.fsencode(member.linkname))}"
                 else:
                     found[name] = f"folder {member.mode:04o}"
-                tar.members.clear()  # type: ignore[attr-defined]  # documented nowhere; a large tar must not fill the memory
     except (tarfile.TarError, *DECOMPRESSION_ERRORS) as error:
         raise StorageError("a step's archive is damaged", where=str(path), why=str(error)) from None
     return found

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,10 @@ from runner.evidence.walk import RawPath, show_path
 
 MANIFEST = "manifest.json"
 VERSION = 1
+LARGEST = 256 * 1024**2
+"""Bytes of a manifest: more than a million members."""
+_LONGEST_LINE = 1024 * 1024
+_MEMBERS = b'"members": '
 _JSON = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -56,18 +61,45 @@ def encode(
 
 
 def decode(data: bytes) -> list[Listed]:
-    """Return the members a manifest lists.
+    """Return the members a manifest lists, which may be anybody's: it is read line by line, as `encode` writes it.
 
     Raises:
         ValueError: if it is not one, or is of another version.
     """
-    content: Any = json.loads(data)
+    stream = io.BytesIO(data)
+    lines = iter(lambda: stream.readline(_LONGEST_LINE), b"")
+    first = next(lines, b"")
+    if (version := _value(first.strip().removesuffix(b",") + b"}").get("version")) != VERSION:
+        raise ValueError(f"its version is {version!r}, this program knows {VERSION}")
+    return list(_members(lines))
+
+
+def _members(lines: Iterator[bytes]) -> Iterator[Listed]:
+    for line in lines:
+        if line.startswith(_MEMBERS):
+            break
+    else:
+        raise ValueError("it lists no members")
+    if line.startswith(_MEMBERS + b"[]"):
+        return
+    for line in lines:
+        if line.startswith(b"]"):
+            return
+        try:
+            yield _listed(_value(line.strip().removesuffix(b",")))
+        except (AttributeError, KeyError, TypeError, OverflowError) as error:
+            raise ValueError(f"it has no usable {error}") from error
+    raise ValueError("it ends too soon")
+
+
+def _value(line: bytes) -> dict[str, Any]:
     try:
-        if content["version"] != VERSION:
-            raise ValueError(f"its version is {content['version']!r}, this program knows {VERSION}")
-        return [_listed(one) for one in content["members"]]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"it has no usable {error}") from error
+        found = json.loads(line)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError("a line of it is no JSON object")  # noqa: TRY004  what is wrong is the file, not a type of ours
+    return found
 
 
 def _lines(items: Sequence[str]) -> str:

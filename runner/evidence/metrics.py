@@ -114,16 +114,22 @@ def step_metrics(step: MeasuredStep) -> MetricsReport:
     )
 
 
-def run_metrics(steps: Sequence[tuple[StepRecord, MetricsReport]], tree: TreeScan | None) -> MetricsReport:
+def run_metrics(
+    steps: Sequence[tuple[StepRecord, MetricsReport]], tree: TreeScan | None, *, cut_off: Sequence[str] = ()
+) -> MetricsReport:
     """Return the metrics of a run, from what is kept of its steps and nothing else.
 
     Args:
         steps: every step in order, those that were not performed too, with its metrics.
         tree: the workspace at the end.
+        cut_off: steps that were under way when something broke, of which nobody knows what they used.
     """
     performed = [(step, report) for step, report in steps if step.attempts]
     beside = any(step.depends_on is not None for step, _ in steps)
     added = {name: _over_steps(name, performed, beside=beside) for name in _USED}
+    if cut_off:
+        words = f"not counted, as cut off while under way: {', '.join(cut_off)}"
+        added = {name: one if one.value is None else in_words(one, words) for name, one in added.items()}
     added |= {
         name: Reading(value=sum(report.totals[name] or 0 for _, report in steps), source="runner")
         for name in ("steps_total", "steps_passed", "attempts")

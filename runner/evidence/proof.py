@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from runner.errors import RunnerError, StorageError
 from runner.evidence.copies import check_copies
+from runner.evidence.copying import remove_tree
 from runner.evidence.history.check import check_history
 from runner.evidence.layout import RunLayout, StepLayout
 from runner.evidence.records import RunRecord, StepRecord
@@ -29,11 +30,13 @@ def check_archive(path: Path) -> Found:
     """Check an archive alone: its own digests, then those that the evidence in it states of other evidence."""
     found: dict[str, Sequence[str]] = {path.name: _problems_of(path)}
     if not found[path.name]:
-        with tempfile.TemporaryDirectory(prefix="runner-verify-") as folder:
-            layout = RunLayout(Path(folder))
-            products = below(layout.workspace.name, layout.state.name)
+        layout = RunLayout(Path(tempfile.mkdtemp(prefix="runner-verify-")))
+        products = below(layout.workspace.name, layout.state.name)
+        try:
             unpack(path, layout.root, lambda member: not products(member))
             found.update(check_run(layout))
+        finally:
+            remove_tree(layout.root)
     return found
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,17 +16,29 @@ from runner.evidence.compress import DECOMPRESSION_ERRORS, decompressed
 from runner.evidence.folders import Folders
 from runner.evidence.manifest import Skipped
 from runner.evidence.tarformat import TarFile, TarFolder, TarLink, permissions
-from runner.evidence.verify import Checked, Problem, read_checked
+from runner.evidence.tarreader import stream_tar
+from runner.evidence.verify import Checked, Hashing, Problem, read_checked
 from runner.evidence.walk import RawPath, opened, show_path
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-_MOST = 1024**4
+_LONGEST_PATH = 16 * 1024
+"""Bytes of a path: making thousands of folders within each other takes minutes."""
+
+_NO_NAME = frozenset({errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR})
+"""Errors of making what no folder can hold, or has already; of a folder that is there and was empty."""
 
 Wanted = Callable[[RawPath], bool]
 """Tells of a member whether it is to be written."""
 
 
-def unpack(archive: Path, target: Path, wanted: Wanted = lambda _: True, *, most: int = _MOST) -> tuple[Skipped, ...]:
+def unpack(
+    archive: Path,
+    target: Path,
+    wanted: Wanted = lambda _: True,
+    *,
+    most: int | None = None,
+    tar_sha256: str | None = None,
+) -> tuple[Skipped, ...]:
     """Write an archive's members into a folder, each checked against the manifest while it is written.
 
     Nothing in an archive is trusted. Refused are members that are not in the manifest or not as it says, names that
@@ -34,7 +48,8 @@ def unpack(archive: Path, target: Path, wanted: Wanted = lambda _: True, *, most
         archive: what `write_archive` wrote.
         target: must not exist, or be an empty folder; after an error what is in it is of no use.
         wanted: which members to write; all are checked.
-        most: bytes that are written at most: a small archive may claim to hold more than any disk.
+        most: bytes that are written at most: a small archive may hold more than any disk. None: what is free there.
+        tar_sha256: digest that the tar inside must have; None: it is not compared.
 
     Returns:
         The links that were left out because they lead out of the folder.
@@ -44,17 +59,21 @@ def unpack(archive: Path, target: Path, wanted: Wanted = lambda _: True, *, most
     """
     try:
         target.mkdir(parents=True, exist_ok=True)
+        room = shutil.disk_usage(target).free
         with (
             opened(target) as root,
             Folders(root) as tree,
             decompressed(archive) as stream,
-            tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as tar,
+            stream_tar(hashing := Hashing(stream)) as tar,
         ):
-            place = _Place(archive=archive, tree=tree, wanted=wanted, left=most)
+            place = _Place(archive=archive, tree=tree, wanted=wanted, left=room if most is None else most)
             for one in read_checked(tar):
                 if isinstance(one, Problem):
                     raise _refused(archive, str(one))
                 place.put(one)
+            hashing.drain()
+            if tar_sha256 not in {None, hashing.digest.hexdigest()}:
+                raise _refused(archive, f"the tar in it has sha256 {hashing.digest.hexdigest()}, not {tar_sha256}")
     except (tarfile.TarError, *DECOMPRESSION_ERRORS) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise storage_error(f"cannot unpack {archive} into {target}", error) from error
@@ -88,6 +107,14 @@ class _Place:
                 continue
             self._complain(one)
             return
+        try:
+            self._make(one, path)
+        except OSError as error:
+            if error.errno not in _NO_NAME:
+                raise
+            raise _refused(self.archive, f"{show_path(path)}: cannot be made: {error.strerror}") from None
+
+    def _make(self, one: Checked, path: RawPath) -> None:
         self._make_way(path)
         match one.member:
             case TarFolder():
@@ -103,7 +130,9 @@ class _Place:
     def _write(self, one: Checked, member: TarFile) -> None:
         self.left -= member.size
         if self.left < 0:
-            raise _refused(self.archive, f"{show_path(member.path)}: with it, what is unpacked is too large")
+            raise _refused(
+                self.archive, f"{show_path(member.path)}: with it, what is unpacked is too large for the disk"
+            )
         parent, name = self.tree.at(member.path)
         with os.fdopen(os.open(name, _CREATE, permissions(member), dir_fd=parent), "wb") as file:
             for chunk in one.content():
@@ -116,6 +145,8 @@ class _Place:
 
     def _make_way(self, path: RawPath) -> None:
         """Make the folders on the way to a path that are not there yet; never through a link or a file."""
+        if len(path) > _LONGEST_PATH:
+            raise _refused(self.archive, f"{show_path(path[:80])}...: its path has {len(path)} bytes")
         parts = path.split(b"/")[:-1]
         for end in range(1, len(parts) + 1):
             folder = b"/".join(parts[:end])

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from runner.evidence.compress import DECOMPRESSION_ERRORS, decompressed
-from runner.evidence.manifest import MANIFEST, Listed, decode
+from runner.evidence.manifest import LARGEST, MANIFEST, Listed, decode
 from runner.evidence.tarformat import TarFile, TarFolder, TarLink, TarMember
+from runner.evidence.tarreader import members, stream_tar
 from runner.evidence.walk import RawPath, show_path
 
-_LARGEST_MANIFEST = 1024**3
 _CHUNK = 1024 * 1024
 
 
@@ -42,7 +42,7 @@ def verify_archive(path: Path) -> list[Problem]:
     found = list(_check_digest(path, path.with_name(f"{path.name}.sha256"), _digest_of(path)))
     try:
         with decompressed(path) as stream:
-            hashing = _Hashing(stream)
+            hashing = Hashing(stream)
             found += _check_members(hashing)
             hashing.drain()
     except tarfile.TarError as error:
@@ -54,7 +54,7 @@ def verify_archive(path: Path) -> list[Problem]:
 
 
 @dataclass
-class _Hashing(io.RawIOBase):
+class Hashing(io.RawIOBase):
     """A stream that hashes whatever is read from it."""
 
     stream: BinaryIO
@@ -93,8 +93,8 @@ def _digest_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _check_members(stream: _Hashing) -> Iterator[Problem]:
-    with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as tar:
+def _check_members(stream: Hashing) -> Iterator[Problem]:
+    with stream_tar(stream) as tar:
         for one in read_checked(tar):
             if isinstance(one, Problem):
                 yield one
@@ -144,7 +144,7 @@ def read_checked(tar: tarfile.TarFile) -> Iterator[Checked | Problem]:
     expected: dict[RawPath, Listed] | None = None
     places: dict[RawPath, int] = {}
     reached = -1
-    for member in tar:
+    for member in members(tar):
         name = member.name.encode("utf-8", "surrogateescape")
         if expected is None:
             problem, expected = _read_manifest(tar, member, name)
@@ -163,8 +163,6 @@ def read_checked(tar: tarfile.TarFile) -> Iterator[Checked | Problem]:
         else:
             yield Checked(listed, tar.extractfile(member) if member.isreg() else None)
         reached = max(reached, places.get(name, reached))
-        # The library remembers every member it has seen; a large archive must not fill the memory.
-        tar.members.clear()  # type: ignore[attr-defined]  # documented nowhere, an attribute since the first version
     if expected is None:
         yield Problem(b"", "there is nothing in the archive")
     for name in expected or ():
@@ -174,7 +172,7 @@ def read_checked(tar: tarfile.TarFile) -> Iterator[Checked | Problem]:
 def _read_manifest(
     tar: tarfile.TarFile, member: tarfile.TarInfo, name: RawPath
 ) -> tuple[list[Problem], dict[RawPath, Listed]]:
-    content = tar.extractfile(member) if member.isreg() and member.size <= _LARGEST_MANIFEST else None
+    content = tar.extractfile(member) if member.isreg() and member.size <= LARGEST else None
     if name != MANIFEST.encode() or content is None:
         return [Problem(name, f"stands where {MANIFEST} should")], {}
     try:

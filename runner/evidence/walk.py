@@ -75,8 +75,9 @@ def walk(root: int, unreadable: Callable[[bytes], None]) -> Iterator[tuple[bytes
         folder = pending.pop()
         try:
             listed = _list(root, folder)
-        except OSError:
-            unreadable(folder)
+        except OSError as error:
+            if not (folder and isinstance(error, FileNotFoundError)):
+                unreadable(folder)
             continue
         for path, entry in listed:
             yield path, entry

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from runner.engine.protocol import ContainerSpec, ContainerState, Engine, NotFound, Unanswered, Usage
-from runner.errors import EngineError, RunnerError
+from runner.errors import EngineError, RunnerError, one_line
 from runner.events import EventSink
 from runner.evidence.layout import StepLayout
 from runner.evidence.logs import LogSizes, collect_logs
@@ -101,7 +101,7 @@ def contain(job: Job, running: ContainerState | None = None) -> Ended:
         _wait(job, container, ended, running)
         ended.restarted = ended.restarted or _is_another(job, before, ended)
     except EngineError as error:
-        ended.error, ended.unanswered = str(error), isinstance(error, Unanswered)
+        ended.error, ended.unanswered = one_line(error), isinstance(error, Unanswered)
     finally:
         if ended.state is None:
             _end(job, ended)
@@ -197,7 +197,7 @@ def _collect(job: Job, ended: Ended) -> None:
         ended.logs = job.patiently(lambda: collect_logs(engine.observer.logs(spec.name), job.files, job.log))
         job.keep(ended)
     except RunnerError as error:
-        ended.error = ended.error or f"the output could not be kept: {error}"
+        ended.error = ended.error or f"the output could not be kept: {one_line(error)}"
         ended.notes.append(f"container {spec.name} is still in the engine: its output could not be kept")
         return
     try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from runner.errors import RunnerError, one_line
 from runner.events import Notice, StepFinished
 from runner.evidence.layout import RunLayout
 from runner.evidence.records import StepRecord, Suspension
@@ -30,6 +31,7 @@ from runner.execution.step import (
     fail_step,
     perform_step,
     skip_step,
+    spoil_step,
 )
 from runner.execution.story import Clock, Story, write_step
 from runner.execution.turns import reserved
@@ -88,6 +90,9 @@ class Course:
         except Unrestorable as error:
             done = break_step(self.run, step, f"the runner ended, and {error.what}")
             return self._end_early(step, replace(done, interrupted=True), started)
+        except (RunnerError, OSError) as error:
+            self._break(step, break_step(self.run, step, one_line(error)))
+            raise
         order = StepOrder(
             # While a call waits for the engine to come back the run's time stands still.
             context=replace(self.context, gate=self.context.gate.beside(self.clock.paused)),
@@ -109,7 +114,11 @@ class Course:
             turn.give_back()
         if len(self.context.spent) >= MOST_SPENT:
             release(self.context)
-        notes = self.workspaces.leave(step, done.tree, done.record)
+        try:
+            notes = self.workspaces.leave(step, done.tree, done.record)
+        except (RunnerError, OSError) as error:
+            self._break(step, spoil_step(done, one_line(error)))
+            raise
         return self._end(step, replace(done, notes=(*done.notes, *notes)))
 
     def _enter(self, step: PlannedStep) -> TakenUp:
@@ -152,9 +161,9 @@ class Course:
                 return self._end(step, fail_step(self.run, step, str(error)))
             asked = approvals.ask(self.run, step, message, now())
             approvals.post(self.layout, asked)
-            self.context.events(
-                Notice(time=now(), run=self.run.id, text=f"step {step.id} waits for approval: {message}")
-            )
+            # One line of a log, whatever the message's lines are.
+            words = f"step {step.id} waits for approval: {' '.join(message.split())}"
+            self.context.events(Notice(time=now(), run=self.run.id, text=words))
         decision = approvals.decided(self.layout, asked, now())
         if decision is None:
             self._wait_for(asked)
@@ -189,6 +198,13 @@ class Course:
             write_step(self.layout, done)
             self.save()
         return verdict
+
+    def _break(self, step: PlannedStep, done: StepDone) -> None:
+        """Take down what is known of a step that we broke in; if even that cannot be written, the first error counts."""
+        with suppress(RunnerError, OSError):
+            self._end(step, done)
+        with self.lock:
+            self.story.under_way.add(step.id)
 
     def _tell(self, done: StepDone, seconds: float) -> None:
         """Announce the end of a step that nobody else announces."""

@@ -30,7 +30,7 @@ def outcome_of(steps: Iterable[StepRecord], trouble: str, conflict: str) -> tupl
 def not_performed(run: Run, story: Story) -> list[StepDone]:
     """Record the steps that something broke: those it broke in, and those that never began because of it."""
     missing = [step for step in run.steps if step.id not in story.done]
-    broken = [step for step in missing if step.id in story.under_way] or missing[:1]
+    broken = [step for step in run.steps if step.id in story.under_way] or missing[:1]
     return [
         break_step(run, step, story.trouble)
         if step in broken

@@ -229,7 +229,8 @@ def _finalise_interrupted(
     remove_tree(layout.views)
     steps = ended_steps(layout, record)
     measured = [(step, step_report(layout, record, step)) for step in steps]
-    metrics = run_metrics(measured, scan(layout.workspace) if layout.workspace.is_dir() else None)
+    cut_off = _cut_off(layout, record, steps)
+    metrics = run_metrics(measured, scan(layout.workspace) if layout.workspace.is_dir() else None, cut_off=cut_off)
     final = record.model_copy(
         update={
             "outcome": outcome,
@@ -239,7 +240,7 @@ def _finalise_interrupted(
             "suspended": (),
             "artifacts": layout.workspace.name,
             "archive": layout.archive(record.run.archive).name if record.run.archive != "off" else None,
-            "notes": (*record.notes, *_cut_off(layout, record, steps), *make_collectable(layout.root)),
+            "notes": (*record.notes, *_told(cut_off), *make_collectable(layout.root)),
         }
     )
     write_metrics(layout.metrics, metrics)
@@ -250,12 +251,16 @@ def _finalise_interrupted(
 
 
 def _cut_off(layout: RunLayout, record: RunRecord, ended: Sequence[StepRecord]) -> list[str]:
-    """Return a note that names the steps that were under way: those that left something and no record."""
+    """Return the steps that were under way: those that left something and no record."""
     known = {step.id for step in ended}
-    names = [one.id for one in record.run.steps if one.id not in known and layout.step(one.index).root.is_dir()]
+    return [one.id for one in record.run.steps if one.id not in known and layout.step(one.index).root.is_dir()]
+
+
+def _told(names: Sequence[str]) -> list[str]:
+    """Return a note that names the steps that were under way."""
     if len(names) < _SEVERAL:
         return []
-    return [f"steps {', '.join(names)} were under way; what they wrote is in their folders"]
+    return [f"steps {', '.join(names)} were under way; what they printed is in their folders"]
 
 
 def _complete(layout: RunLayout, record: RunRecord) -> None:

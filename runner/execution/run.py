@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from runner.engine.protocol import Unanswered
-from runner.errors import RunnerError
+from runner.errors import RunnerError, one_line
 from runner.events import Event, EventSink, Notice, RunFinished, RunStarted, RunSuspended
 from runner.evidence.archive import write_archive
 from runner.evidence.atomic import sync_way, write_json, write_text
@@ -79,7 +79,7 @@ def perform_run(context: Context, run: Run, resumed: Resumed | None = None, *, n
     with RunLog(layout.log) as log:
         context = replace(context, events=_both(log, context.events))
         started = time.monotonic()
-        context.events(_started(run, len(story.done)))
+        context.events(_started(run, len(story.done), resumed=resumed is not None))
         saver = Saver(layout, record, story)
         saver.save()
         sync_way(layout.root, context.output)
@@ -145,7 +145,7 @@ def _perform_steps(context: Context, run: Run, story: Story, saver: Saver, resum
             schedule = _schedule(context.layout(run), run, records)
             drive(schedule, course, context.slots, context.cancellation, inline=is_linear(run.steps))
     except (RunnerError, OSError) as error:
-        story.trouble = str(error)
+        story.trouble = one_line(error)
         story.interrupted |= isinstance(error, Unanswered)
     except Exception as error:  # noqa: BLE001  the one place that turns an exception into an outcome
         context.events(Notice(time=now(), run=run.id, text=traceback.format_exc(), level="error"))
@@ -173,8 +173,8 @@ def _merge(workspaces: Workspaces, story: Story) -> None:
     try:
         conflict = workspaces.finish()
     except (RunnerError, OSError) as error:
-        story.notes.append(f"what steps beside each other changed could not be brought together: {error}")
-        story.trouble = str(error)
+        story.notes.append(f"what steps beside each other changed could not be brought together: {one_line(error)}")
+        story.trouble = one_line(error)
     else:
         story.conflict = str(conflict) if conflict is not None else ""
 
@@ -197,9 +197,11 @@ def _schedule(layout: RunLayout, run: Run, records: Sequence[StepRecord]) -> Sch
 def _finalise(context: Context, record: RunRecord, story: Story) -> RunDone:
     run, layout = record.run, context.layout(record.run)
     story.notes += make_collectable(layout.root)
-    for one in not_performed(run, story):
-        story.done[one.record.id] = one
-        write_step(layout, one)
+    cut_off = [step.id for step in run.steps if step.id in story.under_way - story.done.keys()]
+    story.done |= {one.record.id: one for one in not_performed(run, story)}
+    for one in story.in_order():
+        if not layout.step(one.record.index).metadata.exists():
+            write_step(layout, one)
     steps = [one.record for one in story.in_order()]
     outcome, reason = outcome_of(steps, story.trouble, story.conflict)
     unkept = too_much_to_archive(layout, run)
@@ -221,7 +223,7 @@ def _finalise(context: Context, record: RunRecord, story: Story) -> RunDone:
             ),
         }
     )
-    done = _written(layout, final, story)
+    done = _written(layout, final, story, cut_off)
     if layout.views.exists():
         remove_tree(layout.views)
     return replace(done, interrupted=story.interrupted and outcome == "broken")
@@ -235,10 +237,10 @@ def _suspend(context: Context, record: RunRecord, story: Story) -> RunDone:
     return _written(layout, _with_steps(record, story).model_copy(update=update), story)
 
 
-def _written(layout: RunLayout, record: RunRecord, story: Story) -> RunDone:
+def _written(layout: RunLayout, record: RunRecord, story: Story, cut_off: Sequence[str] = ()) -> RunDone:
     """Write metrics, README and, last, the record."""
     steps = [(one.record, one.metrics) for one in story.in_order()]
-    metrics = run_metrics(steps, scan(layout.workspace))
+    metrics = run_metrics(steps, scan(layout.workspace), cut_off=cut_off)
     write_metrics(layout.metrics, metrics)
     write_table(layout.metrics_table, metrics, steps)
     write_text(layout.readme, render_readme(record, metrics))
@@ -262,7 +264,7 @@ def _both(first: EventSink, second: EventSink) -> EventSink:
     return tell
 
 
-def _started(run: Run, done: int) -> RunStarted:
+def _started(run: Run, done: int, *, resumed: bool) -> RunStarted:
     return RunStarted(
         time=now(),
         run=run.id,
@@ -271,6 +273,7 @@ def _started(run: Run, done: int) -> RunStarted:
         repetition=run.repetition,
         steps_total=len(run.steps),
         steps_done=done,
+        resumed=resumed,
     )
 
 

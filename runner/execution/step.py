@@ -127,6 +127,14 @@ def break_step(run: Run, step: PlannedStep, reason: str) -> StepDone:
     return _unperformed(run, step, "broken", reason)
 
 
+def spoil_step(done: StepDone, reason: str) -> StepDone:
+    """Record a step that had ended, as broken: what it left cannot be taken over. One that broke before keeps its reason."""
+    if done.record.outcome == "broken":
+        return done
+    metrics = replace(done.metrics, totals={**done.metrics.totals, "steps_passed": 0})
+    return _with(replace(done, metrics=metrics), outcome="broken", reason=reason)
+
+
 def cancel_step(run: Run, step: PlannedStep, why: str = BY_USER) -> StepDone:
     """Record a step that could have begun when everything was stopped."""
     return _unperformed(run, step, "cancelled", why)
@@ -140,7 +148,7 @@ def fail_step(run: Run, step: PlannedStep, reason: str, conflicts: Sequence[str]
 def decided_step(run: Run, step: PlannedStep, decision: DecisionRecord) -> StepDone:
     """Record an approval that has been decided."""
     approved = decision.decision == "approve"
-    words = decision.message or ("nobody answered in time" if decision.by == "timeout" else "")
+    words = " ".join(decision.message.split()) or ("nobody answered in time" if decision.by == "timeout" else "")
     reason = "" if approved else f"rejected: {words}" if words else "rejected"
     done = _unperformed(run, step, "passed" if approved else "failed", reason)
     return _with(done, decision=decision, started_at=decision.asked_at, finished_at=decision.decided_at)

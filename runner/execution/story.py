@@ -28,7 +28,7 @@ class Story:
     done: dict[str, StepDone] = field(default_factory=dict)
     """Steps that have ended, by id."""
     under_way: set[str] = field(default_factory=set)
-    """Steps that have begun and not ended."""
+    """Steps that have begun and not ended, and those that we broke in."""
     asked: dict[str, Suspension] = field(default_factory=dict)
     """Approvals nobody has decided on, by step."""
     notes: list[str] = field(default_factory=list)

@@ -140,12 +140,12 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def unknown(name: str, choices: Iterable[str]) -> ConfigError:
-    """Describe a recipe that does not exist, with the nearest that does."""
+def unknown(name: str, choices: Iterable[str], file: str = "framework.yaml") -> ConfigError:
+    """Describe a recipe that does not exist, with the nearest that does; `file` is what makes a folder one."""
     known = sorted(choices)
     close = nearest(name, known)
     return ConfigError(
         f"there is no recipe {name}",
         why=f"Recipes: {', '.join(known) or 'none'}.",
-        hint=f"Did you mean {close}?" if close else f"A recipe is a folder images/{name}/ with framework.yaml.",
+        hint=f"Did you mean {close}?" if close else f"A recipe is a folder images/{name}/ with {file}.",
     )

@@ -78,7 +78,8 @@ def load(images: Path, name: str) -> Recipe:
     if name == BASE or name.startswith("builder/"):
         file = folder / ("base.yaml" if name == BASE else "builder.yaml")
         if not file.is_file():
-            raise lockfile.unknown(name, [BASE, *builders(images), *names(images)])
+            others = {BASE, *builders(images), *names(images)} - {name}
+            raise lockfile.unknown(name, others, file.name)
         system = validate(load_yaml(file), SystemRecipe)
         return Recipe(name=name, kind="base" if name == BASE else "builder", folder=folder, file=file, system=system)
     file = folder / "framework.yaml"

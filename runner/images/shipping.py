@@ -73,9 +73,12 @@ def load_images(engine: Engine, source: Path, images: Mapping[str, str]) -> None
     Raises:
         ImageError: if the engine refuses them, or has not each of them under its digest afterwards.
     """
-    with source.open("rb") as stream, zstandard.ZstdDecompressor().stream_reader(stream) as plain:
-        for _ in engine.images.transfer(plain):
-            continue
+    try:
+        with source.open("rb") as stream, zstandard.ZstdDecompressor().stream_reader(stream) as plain:
+            for _ in engine.images.transfer(plain):
+                continue
+    except zstandard.ZstdError as error:
+        raise ImageError(f"{source.name} is damaged", why=str(error), hint="take another copy of it") from None
     for digest, tag in images.items():
         if engine_id(engine, digest, tag) is None:
             raise ImageError(

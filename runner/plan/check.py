@@ -100,17 +100,63 @@ class _Graph:
     def _workspaces(
         self, steps: Sequence[PlannedStep], flats: Mapping[str, Flat], placed: Mapping[str, Placement]
     ) -> Iterator[Complaint]:
-        own: dict[int, str] = {}
+        own = [step.id for step in steps if placed[step.id].mode == "view" and step.workspace == "own"]
+        using = [step.id for step in steps if placed[step.id].mode != "none"]
+        earlier = ancestors(steps)
         for step in steps:
-            if placed[step.id].mode == "view" and step.workspace == "own":
-                own.setdefault(placed[step.id].block, step.id)
-        for step in steps:
-            other = own.get(placed[step.id].block)
-            if placed[step.id].shared and other is not None:
-                yield Complaint(
-                    what=f"workspace: `{step.id}` would change the shared workspace while `{other}` works on its own "
-                    "view of it",
+            others = [one for one in own if placed[one].block == placed[step.id].block]
+            if placed[step.id].shared and others:
+                # One that may really run at the same time says most plainly what is wrong.
+                other = next((one for one in others if _beside(earlier, one, step.id)), others[0])
+                both = [one for one in using if _beside(earlier, one, step.id) and _beside(earlier, one, other)]
+                yield _mixed(
+                    step.id,
+                    other,
+                    _order(earlier, step.id, other),
+                    both,
                     where=self.where(flats[step.id].origin, "workspace"),
-                    why=f"`{other}` is at {self.where(flats[other].origin, 'id')}",
-                    hint="write `workspace: shared` at all steps that may run at the same time, or at none",
+                    other_at=self.where(flats[other].origin, "id"),
                 )
+
+
+def _beside(earlier: Mapping[str, frozenset[str]], one: str, other: str) -> bool:
+    """Tell whether neither of two steps waits for the other."""
+    return one != other and one not in earlier[other] and other not in earlier[one]
+
+
+def _order(earlier: Mapping[str, frozenset[str]], step: str, other: str) -> str:
+    """Return whether another step comes `before` or `after` a step; empty if it may run at the same time."""
+    if other in earlier[step]:
+        return "before"
+    return "after" if step in earlier[other] else ""
+
+
+def _mixed(step: str, other: str, order: str, both: Sequence[str], *, where: str, other_at: str) -> Complaint:
+    """Return the complaint about a step on the shared workspace and another on a view, which would miss each other.
+
+    Args:
+        step: the one that works on the shared workspace.
+        other: the one that works on a view of its own.
+        order: as `_order` tells.
+        both: steps that see the workspace and may run beside either of them.
+        where: where the first says so.
+        other_at: where the other is written.
+    """
+    if not order:
+        return Complaint(
+            what=f"workspace: `{step}` would change the shared workspace while `{other}` works on its own view of it",
+            where=where,
+            why=f"`{other}` is at {other_at}",
+            hint="write `workspace: shared` at all steps that may run at the same time, or at none",
+        )
+    cause = f"`{both[0]}` may run beside both of them" if both else "other steps may run beside each of them"
+    effect = f"that view is merged too late for `{step}` to see what `{other}` changed"
+    if order == "after":
+        effect = f"`{other}` never has the workspace to itself"
+    return Complaint(
+        what=f"workspace: `{step}` would change the shared workspace, and `{other}`, which comes {order} it, works on "
+        "its own view of it",
+        where=where,
+        why=f"{cause}, so {effect}; `{other}` is at {other_at}",
+        hint=f"write `workspace: shared` at `{other}`, too, or leave it out at `{step}`",
+    )

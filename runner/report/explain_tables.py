@@ -9,7 +9,7 @@ from runner.report.tables import Cell, Column, Table, Tone
 from runner.spec.load import Inputs
 from runner.spec.loaded import Explained, Loaded, explain
 
-_COLUMNS = (Column(title="key"), Column(title="value"), Column(title="source"))
+_COLUMNS = (Column(title="key"), Column(title="value", folds=24), Column(title="source"))
 _LONGEST = 60
 """Values are cut to this many characters; `--json` has them whole."""
 

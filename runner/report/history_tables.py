@@ -102,7 +102,7 @@ _COLUMNS: tuple[tuple[Column, Callable[[Mapping[str, Any]], Cell]], ...] = (
     (Column(title="#", right=True), lambda one: Cell(str(one["index"]), Tone.FAINT)),
     (Column(title="step"), lambda one: Cell(str(one["step"]), Tone.STRONG)),
     (Column(title="kind", rank=3), lambda one: Cell(str(one["kind"]))),
-    (Column(title="after", rank=1), lambda one: Cell(_after(one["after"]))),
+    (Column(title="after", rank=1, folds=16), lambda one: Cell(_after(one["after"]))),
     (Column(title="outcome"), _outcome),
     (Column(title="attempts", right=True, rank=4), lambda one: Cell(count(one["attempts"]))),
     (Column(title="time", right=True, rank=2), lambda one: Cell(duration(one["seconds"]))),

@@ -23,7 +23,7 @@ _COLUMNS = (
     Column(title="cost", right=True, rank=6),
     Column(title="model", rank=2),
     Column(title="finished", rank=5),
-    Column(title="reason", rank=1),
+    Column(title="reason", rank=1, folds=24),
 )
 _EXPLAINED = 100
 """Runs of a list whose questions are spelt out below it."""

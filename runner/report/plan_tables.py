@@ -21,7 +21,7 @@ _RUN_COLUMNS = (
     Column(title="seed", right=True, rank=4),
     Column(title="image", rank=2),
     Column(title="then"),
-    Column(title="why", rank=1),
+    Column(title="why", rank=1, folds=24),
 )
 _CELL_COLUMNS = (
     Column(title="framework"),
@@ -36,7 +36,7 @@ _STEP_COLUMNS = (
     Column(title="#", right=True),
     Column(title="step"),
     Column(title="kind", rank=1),
-    Column(title="after"),
+    Column(title="after", folds=24),
 )
 _NAMED = 6
 """Steps that are named before a step; of more, only the number is given."""

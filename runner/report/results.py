@@ -39,7 +39,7 @@ _COLUMNS = (
     Column(title="framework"),
     Column(title="scenario"),
     Column(title="passed", right=True),
-    Column(title="otherwise", rank=1),
+    Column(title="otherwise", rank=1, folds=24),
     Column(title="wall", right=True, rank=1),
     Column(title="tokens in", right=True, rank=2),
     Column(title="out", right=True, rank=2),

@@ -61,7 +61,7 @@ def step_table(record: RunRecord, per_step: Iterable[Mapping[str, object]]) -> T
     columns: tuple[Column, ...] = _STEP_COLUMNS
     if not is_linear(record.run.steps):
         after = dependencies(record.run.steps)
-        columns = (*columns[:2], Column(title="after", rank=2), *columns[2:])
+        columns = (*columns[:2], Column(title="after", rank=2, folds=16), *columns[2:])
         rows = [
             (*row[:2], Cell(", ".join(after[planned.id]) or DASH), *row[2:])
             for planned, row in zip(record.run.steps, rows, strict=True)

@@ -32,6 +32,8 @@ class Column:
     title: str
     right: bool = False
     rank: int = 0
+    folds: int = 0
+    """Width that is enough for sentences, which are folded to what room there is; 0: a cell stays on one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,5 +91,10 @@ def fit(table: Table, width: int, gap: int = 2) -> tuple[Table, tuple[str, ...]]
 
 
 def _needed(table: Table, keep: list[int], gap: int) -> int:
-    widths = (max([len(table.columns[i].title), *(len(row[i].text) for row in table.rows)], default=0) for i in keep)
-    return sum(widths) + gap * (len(keep) - 1)
+    return sum(_enough(table, i) for i in keep) + gap * (len(keep) - 1)
+
+
+def _enough(table: Table, place: int) -> int:
+    column = table.columns[place]
+    longest = max([len(column.title), *(len(row[place].text) for row in table.rows)])
+    return min(longest, max(column.folds, len(column.title))) if column.folds else longest

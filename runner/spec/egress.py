@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from runner.spec.base import Spec
+from runner.spec.base import PathText, Spec
 
 Network = Literal["none", "gateway", "open"]
 
@@ -26,7 +26,7 @@ class Packages(Spec):
     before: date | None = Field(
         None, description="Offer only files that were published before this day (UTC), like 2026-01-31."
     )
-    folder: str | None = Field(
+    folder: PathText | None = Field(
         None,
         min_length=1,
         description="Folder of wheels and sdists, relative to the project, offered instead of the machine's index.",

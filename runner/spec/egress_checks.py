@@ -38,7 +38,7 @@ def check_ways(
             if one.step.allow and way != "gateway":
                 yield _useless(written.where(("steps", one.number, "allow")), says)
             if needs_model(framework, one.step) and experiment.value.model is None:
-                yield _no_model(framework, one, experiment.located.shown, says)
+                yield _no_model(framework, one, experiment.located.where(("model",)), says)
 
 
 def _no_model(framework: Framework, one: Performed, where: str, why: str) -> Complaint:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from runner.spec.base import LONGEST, Spec
+from runner.spec.base import LONGEST, PathText, Spec
 from runner.spec.units import Number, Seconds, Whole
 
 ProviderName = Literal["scripted", "openai", "anthropic", "azure", "replay"]
@@ -87,10 +87,10 @@ class Model(Spec):
         description="Environment variable that holds the provider's key; by default OPENAI_API_KEY, ANTHROPIC_API_KEY "
         "or AZURE_OPENAI_API_KEY.",
     )
-    key_file: str | None = Field(
+    key_file: PathText | None = Field(
         None, description="File that holds the key instead; must be readable by its owner only."
     )
-    answers: str | None = Field(
+    answers: PathText | None = Field(
         None, description="Folder of scripted answers, <framework>/<scenario>.yaml; by default images/*/answers/."
     )
     aliases: tuple[str, ...] = Field((), description="Other names by which frameworks may ask for this model.")

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from runner.spec.base import LARGEST, LONGEST, Name, Spec
+from runner.spec.base import LARGEST, LONGEST, Name, PathText, Spec
 from runner.spec.egress import HostPattern, Network, Packages
 from runner.spec.model import Budgets, Model
 from runner.spec.patterns import FilePattern
@@ -111,7 +111,7 @@ class Experiment(Spec):
     )
     include: tuple[Cell, ...] = Field((), description="Keep only runs that match one of these.")
     exclude: tuple[Cell, ...] = Field((), description="Drop runs that match one of these.")
-    jobs: Whole | None = Field(None, ge=1, le=4096, description="Parallel runs; by default from cores and memory.")
+    jobs: Whole | None = Field(None, ge=1, le=4096, description="Containers at once; by default from cores and memory.")
     stop_after_broken: Whole = Field(
         3,
         ge=0,
@@ -119,7 +119,7 @@ class Experiment(Spec):
         description="Begin no further run once so many in a row broke for the same reason, whatever they were; 0: never. "
         "What has not begun stays planned.",
     )
-    output: str = Field("runs", description="Folder for run directories, relative to the project.")
+    output: PathText = Field("runs", description="Folder for run directories, relative to the project.")
     archive: Literal["zstd", "gzip", "off"] = Field("zstd", description="Format of each run's archive.")
     history: HistoryMode = Field(
         "diff",
@@ -157,7 +157,7 @@ class GitSource(Spec):
 class LocalSource(Spec):
     """A framework from a folder beside its recipe."""
 
-    path: str = Field(min_length=1, description="Folder, relative to the recipe; may not leave it.")
+    path: PathText = Field(min_length=1, description="Folder, relative to the recipe; may not leave it.")
 
 
 _SOURCES = {"pypi": PypiSource, "npm": NpmSource, "git": GitSource, "path": LocalSource}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,12 +51,17 @@ class Project:
 
     def output(self, folder: str) -> Path:
         """Return the folder that an experiment's `output` names."""
-        return self.root / folder
+        return spelled_out(self.root / folder)
 
 
 def yaml_files(folder: Path) -> list[Path]:
     """Return the YAML files of a folder, sorted; none if there is no such folder."""
     return [path for suffix in SUFFIXES for path in sorted(folder.glob(f"*{suffix}"))]
+
+
+def spelled_out(folder: Path) -> Path:
+    """Return a folder's absolute path without `..`, so that it is spelled one way in names, labels and messages."""
+    return Path(os.path.normpath(folder.absolute()))
 
 
 def find_project(start: Path) -> Project:

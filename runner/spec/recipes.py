@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import string
 from collections.abc import Iterator
@@ -54,7 +55,9 @@ def check_recipe(framework: Framework, located: Located, folder: Path) -> Iterat
 
 def leaves_folder(folder: Path, relative: str) -> bool:
     """Tell whether a relative path leads out of a folder, by `..`, by being absolute, or by a symbolic link."""
-    return Path(relative).is_absolute() or not (folder / relative).resolve().is_relative_to(folder.resolve())
+    # Not Path.resolve(), which raises for links that go round in a circle; here those lead to nothing.
+    led_to = Path(os.path.realpath(folder / relative))
+    return Path(relative).is_absolute() or not led_to.is_relative_to(os.path.realpath(folder))
 
 
 def check_argument(argument: str, where: str) -> Iterator[Complaint]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
-from runner.spec.base import LONGEST, Name, Spec
+from runner.spec.base import LONGEST, Name, PathText, Spec
 from runner.spec.egress import HostPattern, Network
 from runner.spec.models import LimitsPatch
 from runner.spec.units import Seconds, Whole
@@ -34,7 +34,7 @@ class Input(Spec):
 
     step: Name | None = Field(None, description="Earlier step whose output it is; needs `output`.")
     output: Identifier | None = Field(None, description="Name of that step's output.")
-    workspace: str | None = Field(
+    workspace: PathText | None = Field(
         None,
         min_length=1,
         description="Path in the workspace as the step finds it; a file, taken as text unless `type` says.",
@@ -60,8 +60,8 @@ class Input(Spec):
 class Output(Spec):
     """A value that a step gives to later ones."""
 
-    file: str | None = Field(None, min_length=1, description="File below /out.")
-    workspace: str | None = Field(None, min_length=1, description="File in the workspace, as the step leaves it.")
+    file: PathText | None = Field(None, min_length=1, description="File below /out.")
+    workspace: PathText | None = Field(None, min_length=1, description="File in the workspace, as the step leaves it.")
     stdout: bool | None = Field(None, description="`true`: what the step prints to its standard output.")
     type: ValueType = Field("text", description="How it is read; a step whose output is not of its type has failed.")
 
@@ -94,7 +94,7 @@ class Program(Spec):
     script: str | None = Field(
         None, min_length=1, description="Text of a script, run by what its `#!` line names, else by `sh -eu`."
     )
-    script_file: str | None = Field(None, description="File with the script, relative to the scenario's file.")
+    script_file: PathText | None = Field(None, description="File with the script, relative to the scenario's file.")
 
     @model_validator(mode="after")
     def _one_program(self) -> Self:
@@ -164,14 +164,14 @@ class Step(Spec):
     prompt: str | None = Field(
         None, min_length=1, description="A prompt that the framework carries out; with `inputs` a template."
     )
-    prompt_file: str | None = Field(None, description="File with the prompt, relative to the scenario's file.")
+    prompt_file: PathText | None = Field(None, description="File with the prompt, relative to the scenario's file.")
     command: tuple[str, ...] | None = Field(
         None, min_length=1, description="A program and its arguments, run instead of the framework's command."
     )
     script: str | None = Field(
         None, min_length=1, description="Text of a script, run by what its `#!` line names, else by `sh -eu`."
     )
-    script_file: str | None = Field(None, description="File with the script, relative to the scenario's file.")
+    script_file: PathText | None = Field(None, description="File with the script, relative to the scenario's file.")
     check: Program | None = Field(
         None, description="A program that judges the workspace, in a container without state, model or right to write."
     )
@@ -218,7 +218,9 @@ class Step(Spec):
         "workspace even then; `read-only`; `none`. By default own, of a check read-only, without a container none.",
     )
     image: Name | None = Field(None, description="Recipe under images/ whose image is used instead of the framework's.")
-    stdin: str | None = Field(None, description="File for the standard input, UTF-8, relative to the scenario's file.")
+    stdin: PathText | None = Field(
+        None, description="File for the standard input, UTF-8, relative to the scenario's file."
+    )
     answers: tuple[CannedAnswer, ...] = Field((), description="Answers for a framework that asks, in order of trial.")
     limits: LimitsPatch = Field(default_factory=LimitsPatch, description="Limits of this step.")
     network: Network | None = Field(

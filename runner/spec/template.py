@@ -45,7 +45,7 @@ limits:
 #     scenario: {first_scenario}
 #     repetition: 1
 
-# Parallel runs; by default from the machine's cores and memory.
+# Containers at once; by default from the machine's cores and memory.
 # jobs: 2
 """
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner.errors import ConfigError
 from runner.spec.complaints import choose_from
 
 if TYPE_CHECKING:
     from jinja2 import nodes
+    from jinja2.runtime import Context
     from jinja2.sandbox import SandboxedEnvironment
 
 T = TypeVar("T")
@@ -24,6 +25,8 @@ Reference = tuple[str, ...]
 
 _FUNCTIONS = frozenset({"range", "dict", "namespace"})
 """What Jinja offers by itself and stays; `lipsum` would be another text each time."""
+_LARGEST = 1024**2
+"""Most characters, items or bits of a product or a power."""
 _PYTHON = (ArithmeticError, TypeError, ValueError, LookupError, AttributeError, RecursionError)
 """What an operation on a value that does not fit raises besides Jinja's own errors."""
 
@@ -201,13 +204,34 @@ def _written(value: object) -> object:
     return value
 
 
+def _size_of(operator: str, left: object, right: object) -> int:
+    """Return about how many characters, items or bits a product or a power of two values has; 0 if it is small anyway."""
+    if isinstance(left, int) and isinstance(right, int):
+        return left.bit_length() * max(right, 0) if operator == "**" else left.bit_length() + right.bit_length()
+    # Text and lists are repeated with the number on either side.
+    for many, times in ((left, right), (right, left)):
+        if isinstance(many, (str, bytes, list, tuple)) and isinstance(times, int):
+            return len(many) * max(times, 0)
+    return 0
+
+
 @functools.cache
 def _environment() -> SandboxedEnvironment:
     # Imported on first use: a command that needs no template does not wait for it.
     from jinja2 import DictLoader, StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(
+    class Bounded(ImmutableSandboxedEnvironment):
+        """Refuses products and powers that would fill the memory, or never be done; no other way to differ is offered."""
+
+        intercepted_binops = frozenset({"*", "**"})
+
+        def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+            if _size_of(operator, left, right) > _LARGEST:
+                raise OverflowError(f"the result of `{operator}` would be too large")
+            return super().call_binop(context, operator, left, right)
+
+    environment = Bounded(
         undefined=StrictUndefined,
         autoescape=False,  # what is made is a prompt or a message, no page
         keep_trailing_newline=True,

@@ -13,6 +13,8 @@ _SIZES = {"": 1, "B": 1} | {
     for suffix, base in (("iB", 1024), ("B", 1000), ("", 1024))
 }
 _DURATIONS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SHOWN = 80
+"""Characters of a value that a message shows."""
 _NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 
 
@@ -25,7 +27,7 @@ def parse_bytes(value: object) -> int:
     match = _NUMBER.fullmatch(str(value)) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
     unit = match[2][:1].upper() + match[2][1:] if match else ""
     if match is None or unit not in _SIZES:
-        raise ValueError(f"{value!r} is not a size; write a number with B, KiB, MiB, GiB or TiB, like 512MiB")
+        raise ValueError(f"{_shown(value)} is not a size; write a number with B, KiB, MiB, GiB or TiB, like 512MiB")
     return int(float(match[1]) * _SIZES[unit]) if "." in match[1] else int(match[1]) * _SIZES[unit]
 
 
@@ -39,8 +41,26 @@ def parse_seconds(value: object) -> float:
         return value
     match = _NUMBER.fullmatch(str(value)) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
     if match is None or match[2] not in _DURATIONS:
-        raise ValueError(f"{value!r} is not a duration; write a number with ms, s, m, h or d, like 10m")
+        raise ValueError(f"{_shown(value)} is not a duration; write a number with ms, s, m, h or d, like 10m")
     return float(match[1]) * _DURATIONS[match[2]]
+
+
+def _shown(value: object) -> str:
+    """Write a value that is no number with a unit: as it stands in the file, or in words if it is no scalar."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return f"`{str(value).lower()}`"
+        case dict() | list():
+            return "a mapping" if isinstance(value, dict) else "a list"
+        case _:
+            return f"`{shorten(str(value))}`"
+
+
+def shorten(text: str) -> str:
+    """Cut a value of the user's for a message, so that it takes one line of a terminal at most."""
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def show_bytes(value: float) -> str:

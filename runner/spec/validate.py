@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from runner.spec.complaints import Complaint, SpecError, choose_from
 from runner.spec.egress import HOST_FORM
 from runner.spec.located import KeyPath, Located
-from runner.spec.units import parse_bytes, parse_seconds, show_bytes, show_seconds
+from runner.spec.units import parse_bytes, parse_seconds, shorten, show_bytes, show_seconds
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -22,6 +22,7 @@ _WANTED = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
+    "int_parsing_size": "a whole number that could be meant",
     "float_type": "a number",
     "float_parsing": "a number",
     "bool_type": "true or false",
@@ -40,10 +41,12 @@ _BOUNDS = {
     "less_than_equal": ("le", "too large", "at most"),
 }
 _NAME_PATTERN = "[a-z0-9][a-z0-9._-]{0,62}"
+_VALUE_PATTERN = "[a-z][a-z0-9_]{0,62}"
 _FULL_COMMIT = "[0-9a-f]{40}"
 _PATTERNS = {
     _NAME_PATTERN: "a name: lower-case letters, digits, dots, dashes and underscores, at most 63, "
     "beginning with a letter or digit",
+    _VALUE_PATTERN: "a name of a value: lower-case letters, digits and underscores, at most 63, beginning with a letter",
     HOST_FORM: "a host in lower case, like example.org, example.org:8443 or *.example.org",
     _FULL_COMMIT: "a full commit id of 40 hexadecimal digits; `git rev-parse REVISION` prints it",
 }
@@ -133,7 +136,7 @@ def _as_written(located: Located, path: KeyPath) -> str:
     if isinstance(value, list):
         return "a list"
     shown = str(value) if text is None else text
-    return f"`{shown if len(shown) <= 80 else shown[:77] + '...'}`"  # noqa: PLR2004  # one line of a terminal
+    return f"`{shorten(shown)}`"
 
 
 def _real_path(located: Located, loc: tuple[int | str, ...], model: type[BaseModel]) -> KeyPath:

@@ -6,6 +6,7 @@ Read is YAML with the core schema's plain values: text, whole numbers, decimal n
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,7 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 
 _MAX_MERGES = 10_000
 _MAX_DIGITS = 400
-"""No number of ours is longer, and Python refuses to read one of thousands."""
+"""No number of ours is longer, and Python refuses to read one of thousands. One that is too large stays text."""
 
 _PLAIN = (
     ("null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
@@ -251,7 +252,7 @@ def _scalar(kind: str, text: str) -> object:
             return text.lower() == "true"
         case "int" if len(text) < _MAX_DIGITS:
             return int(text)
-        case "float":
+        case "float" if math.isfinite(float(text)):
             return float(text)
         case _:
             return text

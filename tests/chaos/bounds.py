@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import tempfile
 from pathlib import Path
@@ -11,6 +12,9 @@ SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 ROUNDS_SHARE = 0.6
 """Of the time, for rounds; the rest is for crash points."""
+
+UNREADABLE = (AssertionError, OSError, ValueError, sqlite3.Error, subprocess.SubprocessError)
+"""What the checks meet where something is so wrong that they cannot be made: a finding like any other."""
 
 
 def keep(root: Path, name: str) -> Path:

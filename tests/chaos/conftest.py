@@ -16,9 +16,8 @@ collect_ignore_glob = [] if "CHAOS_SECONDS" in os.environ else ["test_*.py"]
 @pytest.fixture(scope="session")
 def arena() -> Iterator[World]:
     """Lend an engine of its own with a proxy in front, the experiment's images in it, and a provider."""
-    with contextlib.ExitStack() as stack:
-        engine = stack.enter_context(own_engine())
-        made = stack.enter_context(world(engine))
-        yield made
-    # The keepers of containers outlive an engine that is killed at a bad moment.
-    end_all(engine.folder)
+    with contextlib.ExitStack() as last, own_engine() as engine:
+        # The keepers of containers outlive an engine that is killed at a bad moment.
+        last.callback(end_all, engine.folder)
+        with world(engine) as made:
+            yield made

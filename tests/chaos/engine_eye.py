@@ -32,7 +32,7 @@ class _Line(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-class Unhappy(Exception):
+class Unhappy(ValueError):
     """The engine answered with an error."""
 
 

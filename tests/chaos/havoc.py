@@ -159,11 +159,14 @@ def _restart(one: Round, how: signal.Signals) -> bool:
 
 def _await_runtime(folder: Path) -> None:
     """Wait until what the engine had started has ended as well: a new one would talk to it and give up."""
+    written = folder / "exec/containerd/containerd.pid"
     end = time.monotonic() + _RUNTIME_SECONDS
     with contextlib.suppress(OSError, ValueError):
-        runtime = Path("/proc", str(int((folder / "exec/containerd/containerd.pid").read_text())))
-        while b"containerd" in (runtime / "cmdline").read_bytes() and time.monotonic() < end:
+        # One that has ended and is not collected by its parent yet still counts as alive there.
+        runtime = Path("/proc", str(int(written.read_text())))
+        while runtime.exists() and time.monotonic() < end:
             time.sleep(0.05)
+    written.unlink(missing_ok=True)
 
 
 def trouble_calls(one: Round) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from chaos.bounds import ROUNDS_SHARE, SECONDS, SEED, keep, listed
+from chaos.bounds import ROUNDS_SHARE, SECONDS, SEED, UNREADABLE, keep, listed
 from chaos.engine_eye import Witness
 from chaos.invariants import Facts, violations
 from chaos.places import Place, World, place
@@ -92,11 +92,16 @@ def _die(arena: World, family: Family, point: str, number: int) -> list[str]:
     with place(arena, f"c-{family.name}-{number}", arena.engine.host) as here:
         witness = Witness(arena.eye)
         facts = Facts(place=here, witness=witness, planned=1, answered_before=len(stated(arena.upstream)))
-        with witness.watching():
-            codes = [_go(here, "at", family.before)] if family.before else []
-            codes.append(_go(here, f"{family.who}at", point))
-            last = here.run("go", "single")
-        wrong = violations(facts) if last == 0 else [f"exit code {last}"]
+        codes = []
+        try:
+            with witness.watching():
+                if family.before:
+                    codes.append(_go(here, "at", family.before))
+                codes.append(_go(here, f"{family.who}at", point))
+                last = here.run("go", "single")
+            wrong = violations(facts) if last == 0 else [f"exit code {last}"]
+        except UNREADABLE as error:
+            wrong = [repr(error)]
         if not wrong:
             return []
         log = here.log.read_text("utf-8", "replace").splitlines()[-15:]

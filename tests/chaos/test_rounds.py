@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from chaos.bounds import ROUNDS_SHARE, SECONDS, SEED, keep, listed
+from chaos.bounds import ROUNDS_SHARE, SECONDS, SEED, UNREADABLE, keep, listed
 from chaos.engine_eye import Witness
 from chaos.havoc import Round, finish, torment
 from chaos.invariants import Facts, violations
@@ -89,8 +89,8 @@ def _round(arena: World, decoys: dict[str, str], seed: int) -> tuple[Counter[str
                 finish(one)
             facts.harmed = one.harmed
             wrong = [*violations(facts), *_unverified(here, dice)]
-        except AssertionError as error:
-            wrong = [str(error)]
+        except UNREADABLE as error:
+            wrong = [repr(error)]
         return one.kills, [_report(seed, one, wrong)] if wrong else []
 
 

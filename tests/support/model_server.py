@@ -97,6 +97,9 @@ class TalkingGateway:
         self._served.pop(session.id).__exit__(None, None, None)
         return self._inner.close(session)
 
+    def forget(self, calls_file: Path) -> None:
+        self._inner.forget(calls_file)
+
     def shutdown(self) -> None:
         self._inner.shutdown()
 

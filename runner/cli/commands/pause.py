@@ -10,7 +10,7 @@ from runner.errors import ExitCode
 
 EXAMPLES = """
 runner pause
-runner pause --message "the lab's demo is at three"
+runner pause --message maintenance
 """
 
 

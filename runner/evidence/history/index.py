@@ -10,9 +10,9 @@ from __future__ import annotations
 import io
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import zstandard
 
@@ -22,8 +22,10 @@ from runner.evidence.manifest import Skipped
 from runner.evidence.walk import DIRECTORY, FILE, LINK, RawPath, show_path
 
 VERSION = 1
-_LARGEST = 2 * 1024**3
+_LARGEST = 1024**3
 """Bytes of an index that are read: it comes from a file, which may be anybody's."""
+_LONGEST_LINE = 16 * 1024**2
+_CHUNK = 1024 * 1024
 _DIGEST = 64
 _KINDS = {FILE: "f", DIRECTORY: "d", LINK: "l"}
 
@@ -77,17 +79,27 @@ def decode(data: bytes) -> Index:
     """
     try:
         with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)) as stream:
-            text = stream.read(_LARGEST)
-        head, *lines = (json.loads(line) for line in text.split(b"\n"))
-        nodes = dict(_node(one) for one in lines)
+            lines = _lines(io.BufferedReader(cast("io.RawIOBase", stream), _CHUNK))
+            head: Any = next(lines, None)
+            nodes = dict(map(_node, lines))
         skipped = tuple(Skipped(path=_bytes(path), reason=str(reason)) for path, reason in head["skipped"])
-    except (KeyError, TypeError, ValueError, *DECOMPRESSION_ERRORS) as error:
+    except (KeyError, RecursionError, TypeError, ValueError, *DECOMPRESSION_ERRORS) as error:
         raise StorageError("an index of the history cannot be used", why=str(error)) from None
     if head["version"] != VERSION:
         why = f"its version is {head['version']!r}, this program knows {VERSION}"
         raise StorageError("an index of the history cannot be used", why=why)
     _check(nodes)
     return Index(nodes=nodes, skipped=skipped)
+
+
+def _lines(stream: io.BufferedReader) -> Iterator[Any]:
+    """Yield the values of an index, one at a time: all lines at once would be several times as large."""
+    left = _LARGEST
+    while line := stream.readline(_LONGEST_LINE):
+        left -= len(line)
+        if left < 0:
+            raise ValueError(f"it has more than {_LARGEST} bytes")
+        yield json.loads(line)
 
 
 def _check(nodes: Mapping[RawPath, Node]) -> None:

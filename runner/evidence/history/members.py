@@ -16,6 +16,7 @@ from runner.evidence.history.blobs import Blobs
 from runner.evidence.history.escape import from_layer
 from runner.evidence.history.index import Node
 from runner.evidence.history.oci import KeptStep
+from runner.evidence.tarreader import members, stream_tar
 from runner.evidence.walk import FILE, RawPath, show_path
 
 _CHUNK = 1024 * 1024
@@ -52,7 +53,7 @@ def read_members(history: Path, step: KeptStep, nodes: Mapping[RawPath, Node], r
         path = Blobs(history).path(layers[number].sha256)
         missing = dict(wanted)
         try:
-            with decompressed(path) as stream, _open_tar(stream) as tar:
+            with decompressed(path) as stream, stream_tar(stream) as tar:
                 _read_layer(tar, missing, receive, path)
         except DECOMPRESSION_ERRORS as error:
             if missing:
@@ -68,10 +69,6 @@ def member_name(member: tarfile.TarInfo) -> bytes:
     return member.name.encode("utf-8", "surrogateescape")
 
 
-def _open_tar(stream: IO[bytes]) -> tarfile.TarFile:
-    return tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK, encoding="utf-8", errors="surrogateescape")
-
-
 def _by_layer(nodes: Mapping[RawPath, Node]) -> dict[int, dict[RawPath, Wanted]]:
     paths: dict[tuple[int, RawPath], list[RawPath]] = defaultdict(list)
     for path, node in sorted(nodes.items()):
@@ -84,7 +81,7 @@ def _by_layer(nodes: Mapping[RawPath, Node]) -> dict[int, dict[RawPath, Wanted]]
 
 
 def _read_layer(tar: tarfile.TarFile, missing: dict[RawPath, Wanted], receive: Receive, layer: Path) -> None:
-    for member in tar:
+    for member in members(tar):
         name = from_layer(member_name(member))
         one = missing.pop(name, None) if name is not None and member.isreg() else None
         if name is not None and one is not None:
@@ -94,8 +91,6 @@ def _read_layer(tar: tarfile.TarFile, missing: dict[RawPath, Wanted], receive: R
             receive(one, _checked(content, one.node, layer, name))
         if not missing:
             return
-        # The library remembers every member it has seen; a large layer must not fill the memory.
-        tar.members.clear()  # type: ignore[attr-defined]  # documented nowhere, an attribute since the first version
 
 
 def _checked(content: IO[bytes], node: Node, layer: Path, name: RawPath) -> Iterator[bytes]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import ConfigError
 from runner.evidence.atomic import TEMPORARY_PREFIX, storage_error
+from runner.evidence.copying import remove_tree
 from runner.evidence.folders import Folders
 from runner.evidence.history.index import Index, Node, same
 from runner.evidence.history.members import Wanted, read_members
@@ -60,7 +60,7 @@ def restore(history: Path, step: KeptStep, target: Path, like: Likeness | None =
             _fill(history, step, index, temporary, like)
             temporary.replace(target)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            remove_tree(temporary)
     except OSError as error:
         raise storage_error(f"cannot write {target}", error) from error
     return index

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from runner.evidence.atomic import write_json
 from runner.evidence.layout import RunLayout
 from runner.evidence.records import RunRecord
 from runner.execution.run import perform_run
+from runner.ledger.store import open_ledger
 
 
 def run(place: Path, *argv: str) -> tuple[int, str, str]:
@@ -166,3 +168,45 @@ def test_runs_of_an_experiment(project: Path, tmp_path: Path) -> None:
     code, out, err = run(project, "export", "--experiment", "small", "--bundle", str(target), "--without-images")
     assert (code, out.count("alpha/build-r1-")) == (0, 1)
     assert "alpha/build-r9-0 has not ended" in err
+
+
+def test_an_import_that_was_cut_off(project: Path, bundle: Path, tmp_path: Path) -> None:
+    """Whatever a killed import left is cleared or finished by the next: no half file, and the run is in the ledger."""
+    there = tmp_path / "there"
+    assert run(there_made(there), "import", str(bundle))[0] == 0
+    the_ledger = there / "runs" / ".ledger.sqlite"
+    the_ledger.unlink()
+    half = there / "config" / "scenarios" / f".tmp-{'0' * 16}"
+    half.write_text("half")
+    staged = there / "runs" / ".import-0" / "alpha"
+    staged.mkdir(parents=True)
+    assert run(there, "import", str(bundle))[0] == 0
+    assert not half.exists()
+    assert not staged.parent.exists()
+    with open_ledger(the_ledger) as ledger:
+        (row,) = ledger.rows()
+    assert (row.run_id, row.outcome) == (the_run(project).root.name, "passed")
+
+
+def test_a_digest_of_another_tar(bundle: Path, tmp_path: Path) -> None:
+    """What a bundle says of a run's tar is compared with the tar, before the run appears."""
+    with tarfile.open(bundle) as tar:
+        members = [(one, (tar.extractfile(one) or io.BytesIO()).read()) for one in tar]
+    about = json.loads(members[0][1])
+    about["runs"][0]["tar_sha256"] = "0" * 64
+    members[0] = (members[0][0], json.dumps(about).encode())
+    with tarfile.open(tmp_path / "edited.bundle", "w") as tar:
+        for info, data in members:
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    there = there_made(tmp_path / "there")
+    code, _, err = run(there, "import", str(tmp_path / "edited.bundle"))
+    assert code != 0
+    assert "the tar in it has sha256" in err
+    assert not list((there / "runs").glob("alpha/*"))
+
+
+def there_made(folder: Path) -> Path:
+    """Return a folder that has just been made."""
+    folder.mkdir()
+    return folder

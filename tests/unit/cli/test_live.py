@@ -213,7 +213,7 @@ def test_plain_lines(plain_console: Console, pipe: io.StringIO) -> None:
     waits = RunSuspended(time=120, run=other, steps=("review", "release"), seconds=19)
     started = RECORDED[2]
     assert isinstance(started, RunStarted)
-    again = replace(started, steps_done=4)
+    again = replace(started, resumed=True)
     for event in [*RECORDED, step, DONE, waits, again]:
         tell(event)
     lines = [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in pipe.getvalue().splitlines()]

@@ -200,8 +200,8 @@ def test_the_command_line_says_what_is_wanted(project: Path, monkeypatch: pytest
         (["--outcome", "failed"], "--outcome does not say which runs may go"),
         (["--archive-to", "/a"], "--archive-to does not say which runs may go"),
         (["--older-than", "1d", "--outcome", "fialed"], "did you mean failed?"),
-        (["--older-than", "soon"], "'soon' is not a duration"),
-        (["--until-free", "much"], "'much' is not a size"),
+        (["--older-than", "soon"], "`soon` is not a duration"),
+        (["--until-free", "much"], "`much` is not a size"),
     ],
 )
 def test_a_command_line_that_cannot_be_meant(project: Path, argv: list[str], words: str) -> None:

@@ -121,6 +121,7 @@ def _renamed(name: str) -> Edit:
         (_renamed("/etc/cron.d/x"), "'/etc/cron.d/x' leads out of the bundle"),
         (_renamed("elsewhere/x"), "'elsewhere/x' stands where nothing belongs"),
         (_renamed("project/.git/hooks/x"), "'project/.git/hooks/x' stands where nothing belongs"),
+        (_renamed("."), "'.' leads out of the bundle"),
         (lambda members: members.pop(0), "is no bundle"),
     ],
 )
@@ -151,3 +152,15 @@ def test_what_is_no_bundle(tmp_path: Path) -> None:
     assert "--bundle" in caught.value.hint
     with pytest.raises(ConfigError, match="there is no file"), open_bundle(tmp_path / "absent"):
         pass
+
+
+def test_a_member_of_any_size(bundle: Path) -> None:
+    """A sparse member claims to be larger than any disk; it is refused before a byte of it is read."""
+
+    def sparse(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+        members[1][0].pax_headers = {"GNU.sparse.size": "9" * 15, "GNU.sparse.map": "0,0"}
+
+    edited = edit(bundle, sparse)
+    with pytest.raises(StorageError, match="is no bundle") as caught, open_bundle(edited):
+        pass
+    assert "does not have the size that it says" in caught.value.why

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from runner.errors import StorageError
 from runner.evidence.tree import changes, make_collectable, scan, unlock
-from runner.evidence.walk import DIRECTORY, FIFO, FILE, LINK, Entry, walk
+from runner.evidence.walk import DIRECTORY, FIFO, FILE, LINK, Entry, opened, walk
 
 NAMES = st.sampled_from(["a", "b", "c", "d\n"])
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map(tuple)
@@ -173,6 +173,20 @@ def test_folder_that_cannot_be_listed(tmp_path: Path) -> None:
     os.close(handle)
     assert refused == [b"bad"]
     assert b"good/in" in found
+
+
+def test_a_folder_that_vanishes_meanwhile_is_not_called_unreadable(tmp_path: Path) -> None:
+    """Of a tree that somebody writes to, what is gone by the time it is looked into is empty, and nothing is missing."""
+    for name in ("a", "b"):
+        (tmp_path / name / "in").mkdir(parents=True)
+    unreadable: list[bytes] = []
+    found = []
+    with opened(tmp_path) as handle:
+        for path, _ in walk(handle, unreadable.append):
+            found.append(path)
+            if path == b"a/in":
+                (tmp_path / "a" / "in").rmdir()
+    assert (sorted(found), unreadable) == ([b"a", b"a/in", b"b", b"b/in"], [])
 
 
 def test_makes_a_locked_tree_collectable(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import random
@@ -11,16 +12,17 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import StorageError
 from runner.evidence.archive import write_archive
 from runner.evidence.compress import compressor, decompressed
-from runner.evidence.contents import read_contents
+from runner.evidence.contents import archived_contents, read_contents
 from runner.evidence.layout import RunLayout
 from runner.evidence.manifest import Listed, encode
-from runner.evidence.tarformat import TarFile, TarFolder, TarLink, TarMember, header, padding, trailer
+from runner.evidence.tarformat import TarFile, TarFolder, TarLink, TarMember, header, padding, raw_header, trailer
 from runner.evidence.unpack import below, unpack
 from runner.evidence.verify import verify_archive
 
@@ -185,3 +187,99 @@ def test_another_order(tar: bytes, tmp_path: Path) -> None:
     assert [str(one) for one in verify_archive(path)] == [
         f"{members[3][0].name}: stands at another place than in the manifest"
     ]
+
+
+def _forged(path: Path, members: list[TarMember], after: bytes) -> Path:
+    """Write an archive whose manifest lists some members, and in which something follows it."""
+    manifest = encode([Listed(member=one, sha256=SHA_OF_X) for one in members], ())
+    return _with_manifest(path, manifest, after)
+
+
+def _with_manifest(path: Path, manifest: bytes, after: bytes = b"") -> Path:
+    tar = header(TarFile(path=b"manifest.json", size=len(manifest), executable=False)) + manifest
+    return _packed(path, tar + padding(len(manifest)) + after + bytes(1024))
+
+
+def _pax(*fields: tuple[str, str]) -> bytes:
+    """Return an extended header of these fields."""
+    records = b""
+    for key, value in fields:
+        record = f" {key}={value}\n"
+        length = len(record) + 2
+        records += f"{length + (length > 99)}{record}".encode()
+    return raw_header(tarfile.XHDTYPE, b"pax", size=len(records), mode=0o644) + records + padding(len(records))
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        (raw_header(tarfile.XHDTYPE, b"pax", size=8**11 - 1, mode=0o644), "pax: has a header of 8589934591 bytes"),
+        (raw_header(tarfile.GNUTYPE_LONGNAME, b"long", size=8**11 - 1, mode=0o644), "long: has a header of"),
+        (_pax(("path", "a")) * 3000, "a header cannot be used: maximum recursion"),
+        (
+            _pax(("GNU.sparse.size", "9" * 15), ("GNU.sparse.map", "0,0"))
+            + header(TarFile(path=b"a", size=0, executable=False)),
+            "a: does not have the size that it says",
+        ),
+        (_pax(("GNU.sparse.size", "x"), ("GNU.sparse.map", "y")) + header(_file(b"a")), "a header cannot be used"),
+        (_pax(("size", "-1024")) + header(TarFile(path=b"a", size=0, executable=False)), "does not have the size"),
+    ],
+)
+def test_headers_that_claim_too_much(tmp_path: Path, after: bytes, words: str) -> None:
+    """A header that would take all memory, all stack or all time to follow is refused in words, by every reader."""
+    forged = _forged(tmp_path / "forged.tar.gz", [_file(b"a")], after)
+    with pytest.raises(StorageError, match=words):
+        unpack(forged, tmp_path / "out")
+    assert any(words in str(one) for one in verify_archive(forged))
+
+
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [
+        (b'{"version": 2,\n"members": [],\n"skipped": []}\n', "its version is 2"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"version": 1,\n"members": [\n' + b"[" * 100_000 + b"\n]}\n", "nested too deeply"),
+        (b'{"version": 1,\n"skipped": []}\n', "lists no members"),
+        (b'{"version": 1,\n"members": [\n3\n]}\n', "a line of it is no JSON object"),
+        (b'{"version": 1,\n"members": [\n{"path": null, "type": "directory"}\n]}\n', "no usable 'NoneType'"),
+        (b'{"version": 1,\n"members": [\n{"path": "a", "type": "directory"},\n', "ends too soon"),
+        (b'{"version": 1,\n"members": [\n' + b" " * 2_000_000 + b"3\n]}\n", "Expecting value"),
+    ],
+)
+def test_manifests_that_are_none(tmp_path: Path, manifest: bytes, words: str) -> None:
+    """A manifest is read line by line: one that is anything else is refused, whatever a JSON reader would make of it."""
+    forged = _with_manifest(tmp_path / "forged.tar.gz", manifest)
+    with pytest.raises(StorageError, match=words):
+        unpack(forged, tmp_path / "out")
+    assert any(words in str(one) for one in verify_archive(forged))
+    with pytest.raises(StorageError, match="manifest cannot be used"):
+        archived_contents(forged, "generated_artifacts")
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([_file(b"a/b"), _file(b"a")], "a: cannot be made: File exists"),
+        ([_file(b"a/b"), TarLink(path=b"a", target=b"x")], "a: cannot be made: File exists"),
+        ([_file(b"n" * 300)], "n: cannot be made: File name too long"),
+        ([TarLink(path=b"n", target=b"")], "n: cannot be made: No such file"),
+        ([_file(b"/".join([b"n"] * 10_000))], "its path has 19999 bytes"),
+    ],
+)
+def test_members_that_no_folder_can_hold(tmp_path: Path, members: list[TarMember], words: str) -> None:
+    """What cannot be made beside what is there, or at all, is the archive's fault and named."""
+    with pytest.raises(StorageError, match=words):
+        unpack(_forge(tmp_path / "forged.tar.zst", members), tmp_path / "out")
+
+
+def test_another_tar(tmp_path: Path) -> None:
+    """A tar that is not the expected one is refused although its own manifest fits, also for what follows its end."""
+    forged = _forge(tmp_path / "forged.tar.zst", [_file(b"a")])
+    with decompressed(forged) as stream:
+        right = hashlib.sha256(stream.read()).hexdigest()
+    unpack(forged, tmp_path / "right", tar_sha256=right)
+    longer = tmp_path / "longer.tar.zst"
+    longer.write_bytes(forged.read_bytes() + zstandard.compress(b"more"))
+    for archive, sha256 in ((forged, "0" * 64), (longer, right)):
+        with pytest.raises(StorageError, match="the tar in it has sha256"):
+            unpack(archive, tmp_path / f"wrong-{archive.name}", tar_sha256=sha256)

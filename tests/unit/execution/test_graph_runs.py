@@ -216,7 +216,54 @@ def test_a_mistake_in_one_branch_keeps_the_others_evidence(world: World) -> None
     assert _outcomes(done) == {"a": "passed", "b": "broken", "c": "passed", "d": "skipped"}
     assert done.record.outcome == "broken"
     assert "a listener broke" in done.record.reason
+    about = json.loads(world.context.layout(run).metrics.read_bytes())["about"]["cpu_seconds"]
+    assert (about["status"], about["exact"]) == ("partial", False)
+    assert about["reason"] == "not counted, as cut off while under way: b"
     assert (world.containers_left, world.volumes_left) == ([], [])
+
+
+def test_a_step_whose_changes_cannot_be_taken_keeps_its_evidence(world: World) -> None:
+    """It is broken for a reason of its own, with its attempt and what that used; the other branch is not touched."""
+    run = _run(world, "a b:a c:a d:b,c")
+    layout = world.context.layout(run)
+
+    def block(box: Box) -> int:
+        (layout.views / "step_002" / "changes.json").mkdir()
+        return _write(box)
+
+    world.engine.register(_each(b=block))
+    done = perform_run(world.context, run)
+    assert _outcomes(done) == {"a": "passed", "b": "broken", "c": "passed", "d": "skipped"}
+    broken, untouched = done.record.steps[1:3]
+    assert (done.record.outcome, done.record.reason) == ("broken", broken.reason)
+    assert "changes.json" in broken.reason
+    assert "\n" not in broken.reason
+    assert (len(broken.attempts), len(untouched.attempts), done.record.steps[3].reason) == (1, 1, "step b did not pass")
+    assert (done.totals["attempts"], done.totals["steps_passed"]) == (3, 2)
+    assert json.loads(layout.step(2).metrics.read_bytes())["steps_passed"] == 0
+    about = json.loads(layout.metrics.read_bytes())["about"]["cpu_seconds"]
+    assert (about["status"], about["reason"]) == ("measured", "")
+
+
+def test_steps_that_cannot_be_made_ready_have_reasons_of_their_own(world: World) -> None:
+    """Each says what was in its own way, and what others used is the whole of it."""
+    run = _run(world, "a b:a c:a d:b,c")
+    layout = world.context.layout(run)
+
+    def block(box: Box) -> int:
+        layout.views.mkdir(exist_ok=True)
+        (layout.views / "step_002").write_text("")
+        return _write(box)
+
+    world.engine.register(_each(a=block))
+    done = perform_run(world.context, run)
+    assert _outcomes(done)["b"] == "broken"
+    assert "step_002" in done.record.steps[1].reason
+    assert _outcomes(done)["c"] in {"passed", "skipped"}
+    assert (_outcomes(done)["d"], done.record.outcome) == ("skipped", "broken")
+    assert json.loads(layout.metrics.read_bytes())["about"]["cpu_seconds"]["status"] == "measured"
+    for step in done.record.steps:
+        assert layout.step(step.index).metrics.is_file()
 
 
 def test_time_side_by_side_counts_once(world: World) -> None:
@@ -309,8 +356,23 @@ def test_an_approval_suspends_and_a_decision_goes_on(world: World, text: str, de
         assert _files(world, run) == {"a": "", "c": "a", **({"d": "a", "e": "a c d"} if beside else {})}
     else:
         assert (last.record.outcome, last.record.reason) == ("failed", "step b: rejected: as I say")
-    started = [event.steps_done for event in world.events if isinstance(event, RunStarted)]
-    assert started == [0, 1 + len(beside), 1 + len(beside)]
+    started = [(event.steps_done, event.resumed) for event in world.events if isinstance(event, RunStarted)]
+    assert started == [(0, False), (1 + len(beside), True), (1 + len(beside), True)]
+
+
+def test_a_question_of_several_lines_takes_one_in_the_log(world: World) -> None:
+    """What is told is one line; the record keeps the question as it is, and a rejection's words are one reason."""
+    world.engine.register(_write)
+    asks = {"approval": PlannedApproval(message="Is one\n good?\n", timeout=None, default="reject")}
+    run = _run(world, "a b", b=dict(APPROVAL) | asks)
+    first = perform_run(world.context, run)
+    assert [event.text for event in world.events if isinstance(event, Notice)] == [
+        "step b waits for approval: Is one good?"
+    ]
+    assert first.record.suspended[0].message == "Is one\n good?\n"
+    given = {"step": "b", "decision": "reject", "message": "no,\nnot yet", "decided_at": "2030-01-01T00:00:00.000Z"}
+    assert answer(world.context.layout(run), 2, Answer.model_validate(given)) is None
+    assert _again(world, run, first).record.reason == "step b: rejected: no, not yet"
 
 
 def test_what_was_left_out_before_a_suspension_still_is(world: World) -> None:

@@ -227,7 +227,24 @@ def test_steps_of_an_interrupted_run_keep_what_was_measured(world: World) -> Non
     (kept,) = (world.output / ".superseded" / "alpha").iterdir()
     metrics = json.loads((kept / "metrics.json").read_bytes())
     assert (metrics["cpu_seconds"], metrics["tokens_in"], metrics["attempts"]) == (1.0, 30, 2)
+    assert metrics["about"]["tokens_in"]["status"] == "measured"
     assert (kept / "metrics.csv").read_text().startswith("level,step,index,")
+
+
+def test_totals_of_an_interrupted_run_are_not_said_to_be_whole(world: World) -> None:
+    """What a step used that was under way nobody knows, so that the totals are partial and say why."""
+    record = world.perform().record
+    interrupted = {"outcome": None, "reason": "", "finished_at": None, "steps": record.steps[:1]}
+    write_json(world.layout.metadata, record.model_copy(update=interrupted))
+    world.layout.step(2).metadata.unlink()
+    assert settle(world.layout, world.output, fresh=True) is None
+    (kept,) = (world.output / ".superseded" / "alpha").iterdir()
+    metrics = json.loads((kept / "metrics.json").read_bytes())
+    assert (metrics["cpu_seconds"], metrics["tokens_in"], metrics["attempts"]) == (0.5, 10, 1)
+    for name in ("cpu_seconds", "tokens_in"):
+        about = metrics["about"][name]
+        assert (about["status"], about["exact"]) == ("partial", False)
+        assert about["reason"].endswith("not counted, as cut off while under way: extend")
 
 
 def test_several_steps_that_were_cut_off_are_named(world: World, dead: Owner) -> None:
@@ -238,4 +255,4 @@ def test_several_steps_that_were_cut_off_are_named(world: World, dead: Owner) ->
     settle(world.layout, world.output, fresh=False)
     (kept,) = (world.output / ".superseded" / "alpha").iterdir()
     record = RunRecord.model_validate_json((kept / "metadata.json").read_bytes())
-    assert "steps begin, extend were under way; what they wrote is in their folders" in record.notes
+    assert "steps begin, extend were under way; what they printed is in their folders" in record.notes

@@ -129,3 +129,13 @@ def test_a_short_commit_is_refused(images: Path) -> None:
     _replace(images / "local" / "framework.yaml", "{path: program}", "{git: 'file:///x', commit: 1a2b3c4}")
     with pytest.raises(ConfigError, match=r"framework\.yaml:3: .*1a2b3c4.*full commit id"):
         recipe.load(images, "local")
+
+
+def test_a_base_that_is_missing_is_no_choice(images: Path) -> None:
+    """A project without the base image's recipe is told what file makes one, not to take what it has not."""
+    shutil.rmtree(images / "base", ignore_errors=True)
+    with pytest.raises(ConfigError) as caught:
+        recipe.load(images, "base")
+    assert str(caught.value) == (
+        "there is no recipe base\nRecipes: local.\nA recipe is a folder images/base/ with base.yaml."
+    )

@@ -71,3 +71,10 @@ def test_other_programs_open_the_file(image: tuple[FakeEngine, str], tmp_path: P
     assert names[0] == f"{digest.removeprefix('sha256:')}.json"
     assert names[-1] == "manifest.json"
     assert len([name for name in names if name.endswith("/layer.tar")]) == 2
+
+
+def test_a_file_that_is_not_compressed(tmp_path: Path) -> None:
+    """A file that zstd cannot read is refused by its name."""
+    (tmp_path / "images.tar.zst").write_bytes(b"nothing of the kind" * 100)
+    with pytest.raises(ImageError, match=r"images.tar.zst is damaged"):
+        load_images(FakeEngine(), tmp_path / "images.tar.zst", {"sha256:0": TAG})

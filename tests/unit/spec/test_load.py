@@ -211,3 +211,11 @@ def test_a_project_is_found_from_below(project: Project) -> None:
     assert find_project(project.scenarios / "build") == project
     with pytest.raises(ConfigError, match=r"is in no project\na project is a folder with config/ and images/"):
         find_project(Path("/"))
+
+
+def test_a_link_that_goes_round_in_a_circle_is_refused(project: Project) -> None:
+    """A prompt's file that is a link to itself is a mistake in the configuration, with its line."""
+    (project.scenarios / "round.md").symlink_to("round.md")
+    (project.scenarios / "greet.yaml").write_text("name: greet\nsteps:\n  - id: a\n    prompt_file: round.md\n")
+    with pytest.raises(ConfigError, match=r"greet.yaml:4: prompt_file: `round.md` cannot be read: Too many levels"):
+        load_scenario(project, "greet")

@@ -168,3 +168,22 @@ def test_references_are_as_long_as_they_are_written() -> None:
 def test_names_are_replaced_and_nothing_else(before: str, after: str) -> None:
     """Renaming changes the names that are meant, and no text, attribute or longer name that looks like one."""
     assert renamed(before, {("steps", "a"): ("steps", "w.a"), ("item",): ("inputs", "one")}) == after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'a' * 10**9",
+        "10 ** (10 ** 10)",
+        "[1] * n",
+        "n * 'ab'",
+        "2 ** n",
+        "n ** n ** n",
+        "(2 ** 600000) * (2 ** 600000)",
+    ],
+)
+def test_nothing_grows_without_bounds(text: str) -> None:
+    """Products and powers that would fill the memory are refused at once, written out or of values that a step gave."""
+    with pytest.raises(TemplateError, match=r"the result of `\*\*?` would be too large"):
+        render("{{ " + text + " }}", {"n": 10**8})
+    assert holds("3 * n == 300000000 and 2 ** 10 == 1024 and '-' * 3 == '---' and 1.5 * 2 == 3", {"n": 10**8})

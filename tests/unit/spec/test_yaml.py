@@ -139,3 +139,9 @@ def test_compact_writes_each_item_on_a_line() -> None:
     items = [{"name": "b" * 100, "sha256": "1" * 64}, {"name": "a", "sha256": "2" * 64}]
     text = dump({"version": 1, "artifacts": items}, compact=True)
     assert [line[:9] for line in text.splitlines()] == ["version: ", "artifacts", "- {name: ", "- {name: "]
+
+
+def test_numbers_too_large_for_anything_are_text() -> None:
+    """A number that would be infinite stays as it is written: JSON, which steps are handed, has no such number."""
+    written = parse_yaml(f"[1.5, 1.0e+308, 1.0e+309, -1.0e+999, {'9' * 500}]", "x.yaml").value
+    assert written == [1.5, 1e308, "1.0e+309", "-1.0e+999", "9" * 500]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 from support.history_world import World
 
 from runner.errors import ConfigError, StorageError
@@ -158,3 +159,19 @@ def test_target_must_be_free(kept: World, tmp_path: Path) -> None:
     restore(kept.folder, kept.history.steps[0], target)
     assert (target / "app" / "main.py").read_text() == "print('hello')\n"
     assert target.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"[" * 100_000, "recursion"),
+        (bytes(20_000_000), "Expecting value"),
+        (b"", "NoneType"),
+        (b'{"version": 1, "skipped": []}\n3', "int"),
+    ],
+)
+def test_what_is_no_index(text: bytes, words: str) -> None:
+    """A blob that is no index, however deep or long, is refused in words."""
+    with pytest.raises(StorageError, match="cannot be used") as caught:
+        decode(zstandard.compress(text))
+    assert words in caught.value.why
