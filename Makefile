@@ -13,6 +13,8 @@ STAMPS := .venv/stamps
 INSTALL := scripts/install.sh pyproject.toml
 CODE := runner tests scripts $(wildcard bench/*.py) bench/gateway docs/conf.py
 DOCS := build/docs
+CHAOS_SECONDS ?= 90
+CHAOS_SEED ?= 1
 
 .PHONY: help
 help: ## list what can be made
@@ -49,11 +51,17 @@ develop: $(STAMPS)/development ## install what developing needs as well
 .PHONY: test
 test: develop engine ## everything needed, then all tests
 	@$(BIN)/runner images build
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests/unit -n auto
+	$(BIN)/pytest tests/engine tests/e2e
+	@$(MAKE) chaos CHAOS_SECONDS=$(CHAOS_SECONDS)
+
+.PHONY: chaos
+chaos: develop engine ## kill everything at random for CHAOS_SECONDS, seeded by CHAOS_SEED; needs root
+	CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$(CHAOS_SEED) $(BIN)/pytest tests/chaos -p no:randomly -s
 
 .PHONY: check
 check: static ## format, lint, types, import contracts, generated files, unit tests, documentation
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/unit -n auto
 	@$(MAKE) docs
 
 .PHONY: static

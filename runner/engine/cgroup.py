@@ -53,14 +53,24 @@ def parent_name(info: EngineInfo, unique: str) -> str | None:
     """
     if info.rootless or not info.local:
         return None
-    nonce = secrets.token_hex(4)
+    nonce, mark = secrets.token_hex(4), _mark(info)
     match info.cgroup_driver:
         case "systemd":
-            return f"{_SLICE}-{hashlib.sha256(f'{unique} {nonce}'.encode()).hexdigest()[:16]}.slice"
+            return f"{_SLICE}-{hashlib.sha256(f'{unique} {nonce}'.encode()).hexdigest()[:12]}{mark}.slice"
         case "cgroupfs":
-            return f"{_FLAT_PREFIX}{re.sub('[^A-Za-z0-9._-]', '_', unique)[-180:]}-{nonce}"
+            return f"{_FLAT_PREFIX}{re.sub('[^A-Za-z0-9._-]', '_', unique)[-180:]}-{nonce}{mark}"
         case _:
             return None
+
+
+def is_of(info: EngineInfo, parent: str) -> bool:
+    """Say whether a parent of ours was made for this engine: only that one knows whether a container still needs it."""
+    return parent.removesuffix(".slice").endswith(_mark(info))
+
+
+def _mark(info: EngineInfo) -> str:
+    """Return what tells the engines of one machine apart in names, which is where each keeps its data."""
+    return hashlib.sha256(info.root_dir.encode()).hexdigest()[:4]
 
 
 def is_ours(parent: str) -> bool:

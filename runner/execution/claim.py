@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,10 @@ from runner.evidence.atomic import storage_error
 
 LOCK = ".lock"
 """Name of the lock file in the folder of runs; the kernel drops the lock when its holder ends, however it ends."""
+
+_PATIENCE = 1.0
+_LOOK_AGAIN = 0.02
+"""Seconds."""
 
 
 @contextmanager
@@ -28,10 +33,8 @@ def claim(output: Path) -> Iterator[None]:
     except OSError as error:
         raise storage_error(f"cannot write to {output}", error) from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _at_work(output, _written(handle)) from None
+        if not _take(handle):
+            raise _at_work(output, _written(handle))
         with suppress(OSError):
             # Always as long, hence written in place: on a full disk there is no room to truncate and write anew. A first
             # line may find none at all; then nobody is told which process it is.
@@ -39,6 +42,20 @@ def claim(output: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _take(handle: int) -> bool:
+    """Take the lock; those who only look, or sweep for a moment, are waited for."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(_LOOK_AGAIN)
+        else:
+            return True
 
 
 def holder(output: Path) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from runner.engine.cgroup import CGROUP_ROOT, find_parents, find_stale_parents
+from runner.engine.cgroup import CGROUP_ROOT, find_parents, find_stale_parents, is_of
 from runner.engine.owner import Owner
 from runner.engine.protocol import ContainerState, Engine
 from runner.engine.sweep import Found, Swept, sweep
@@ -132,14 +132,15 @@ def _attempt_under_way(layout: RunLayout, record: RunRecord, state: ContainerSta
 
 
 def stale_cgroups(engine: Engine, root: Path = CGROUP_ROOT) -> Sequence[str]:
-    """Return parent cgroups that no process runs in and no container needs any more.
+    """Return parent cgroups of this engine's that no process runs in and no container needs any more.
 
     Parents are listed before containers: one whose container is gone by then has been read by its runner, because a
     container is removed only after that.
     """
     parents = set(find_parents(root))
     needed = {state.labels.get(LABEL_CGROUP, "") for state in engine.observer.find({LABEL_KIND: None})}
-    return [parent for parent in find_stale_parents(root, keep=needed) if parent in parents]
+    stale = find_stale_parents(root, keep=needed)
+    return [parent for parent in stale if parent in parents and is_of(engine.info(), parent)]
 
 
 def _collect(engine: Engine, me: Owner, state: ContainerState) -> None:

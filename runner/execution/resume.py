@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.engine.protocol import Usage
+from runner.evidence.atomic import remove_leftovers
 from runner.evidence.layout import RunLayout
 from runner.evidence.metrics import RESOURCES, MeasuredStep, MetricsReport, read_metrics, step_metrics
 from runner.evidence.records import RunRecord, StepRecord
@@ -51,6 +52,7 @@ def cut_off(context: Context, run: Run) -> Resumed | None:
     record = read_record(layout)
     if record is None or record.run.digest != run.digest or not goes_on(layout, record, context.owner.boot):
         return None
+    remove_leftovers(layout.root)
     ended = ended_steps(layout, record)
     done = {one.id for one in ended}
     waiting = [posted(layout, one.index) for one in run.steps if one.kind == "approval" and one.id not in done]

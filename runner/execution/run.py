@@ -12,7 +12,7 @@ from runner.engine.protocol import Unanswered
 from runner.errors import RunnerError, one_line
 from runner.events import Event, EventSink, Notice, RunFinished, RunStarted, RunSuspended
 from runner.evidence.archive import write_archive
-from runner.evidence.atomic import sync_way, write_json, write_text
+from runner.evidence.atomic import remove_leftovers, sync_way, write_json, write_text
 from runner.evidence.copying import remove_tree
 from runner.evidence.layout import RunLayout
 from runner.evidence.metrics import run_metrics, write_metrics
@@ -95,7 +95,12 @@ def perform_run(context: Context, run: Run, resumed: Resumed | None = None, *, n
 
 
 def seal(layout: RunLayout, record: RunRecord) -> None:
-    """Write the archive of a finished run; doing it again gives the same bytes."""
+    """Write the archive of a finished run, without what a crash left half written; doing it again gives the same bytes.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    remove_leftovers(layout.root)
     if record.archive is not None and record.run.archive != "off":
         write_archive(layout, record.run.archive, exclude=record.run.exclude_files)
 

@@ -51,10 +51,11 @@ class OwnEngine:
         """
         places = {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}
         options = [f"--{name}={self.folder / place}" for name, place in places.items()]
+        # In a network namespace of its own: an engine without a bridge removes the one that the machine's engine has.
         network = ("--bridge=none", "--iptables=false", "--ip-masq=false")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [_DAEMON, *options, f"--host={self.host}", *network, *self.flags, *flags],
+                ["unshare", "--net", _DAEMON, *options, f"--host={self.host}", *network, *self.flags, *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -123,7 +124,8 @@ def can_run() -> str:
     """Say why this machine cannot have an engine of the tests' own; empty if it can."""
     if os.geteuid():
         return "only root can start an engine"
-    return "" if shutil.which(_DAEMON) else f"there is no {_DAEMON}"
+    missing = [one for one in (_DAEMON, "unshare") if not shutil.which(one)]
+    return f"there is no {missing[0]}" if missing else ""
 
 
 def _unmount(folder: Path) -> None:

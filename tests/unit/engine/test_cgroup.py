@@ -13,6 +13,7 @@ from runner.engine.cgroup import (
     find_parents,
     find_stale_parents,
     folders,
+    is_of,
     is_ours,
     parent_name,
     read_usage,
@@ -136,6 +137,16 @@ def test_names_fit_the_driver() -> None:
 def test_names_are_never_used_twice() -> None:
     """The same attempt started again gets another cgroup, as the old one's counters would be added."""
     assert parent_name(INFO, "same") != parent_name(INFO, "same")
+
+
+@pytest.mark.parametrize("driver", ["cgroupfs", "systemd"])
+def test_engines_of_one_machine_are_told_apart(driver: str) -> None:
+    """What one engine's container may still need is not stale because another engine does not know of it."""
+    info = dataclasses.replace(INFO, cgroup_driver=driver)
+    name = parent_name(info, "same")
+    assert name is not None
+    assert is_of(info, name)
+    assert not is_of(dataclasses.replace(info, root_dir="/srv/another"), name)
 
 
 def test_odd_names_stay_within_a_folder() -> None:

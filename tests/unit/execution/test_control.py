@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -94,3 +95,26 @@ def test_who_holds_a_folder(tmp_path: Path) -> None:
         assert "runner attach" in caught.value.hint
     assert holder(tmp_path) is None
     require_free(tmp_path)
+
+
+def test_one_who_only_looks_keeps_nobody_out(tmp_path: Path) -> None:
+    """A folder is claimed while others ask who holds it, as those who watch do all the time."""
+    over = threading.Event()
+    with claim(tmp_path):
+        pass
+
+    def look() -> None:
+        while not over.is_set():
+            holder(tmp_path)
+
+    watchers = [threading.Thread(target=look) for _ in range(3)]
+    for watcher in watchers:
+        watcher.start()
+    try:
+        for _ in range(50):
+            with claim(tmp_path):
+                pass
+    finally:
+        over.set()
+        for watcher in watchers:
+            watcher.join()
