@@ -21,6 +21,7 @@ from runner.images.pipeline import known
 from runner.plan.check import check_graphs
 from runner.plan.matrix import require_some
 from runner.plan.models import ImageRef, Run
+from runner.plan.resume import to_do
 from runner.spec.load import Inputs, load_all
 from runner.spec.overrides import Overrides
 
@@ -35,11 +36,14 @@ class ExperimentResult:
     runs: tuple[RunResult, ...]
     images_failed: Mapping[str, str] = field(default_factory=dict)
     """Why the image of a recipe could not be had, by its name; runs that need it are not among `runs`."""
+    stopped: str = ""
+    """Why further runs were not begun: too many in a row broke for the same reason. Empty if that is not so."""
 
     @property
     def passed(self) -> bool:
         """Whether every run passed, and none is missing."""
-        return bool(self.runs) and not self.images_failed and all(one.outcome == "passed" for one in self.runs)
+        whole = bool(self.runs) and not self.images_failed and not self.stopped
+        return whole and all(one.outcome == "passed" for one in self.runs)
 
     def to_rows(self) -> list[Row]:
         """Return one flat line per run, as `pandas.DataFrame` takes them."""
@@ -154,10 +158,11 @@ def _go(work: Work, on_event: OnEvent, cancellation: Cancellation) -> Experiment
     forks = unfinished_forks(work, images)
     planned = plan_runs(work.workplace, work.inputs, images.references, work.info.platform)
     runs = [*planned, *forks.runs]
-    todo = [one.run for one in decided(work, runs) if one.action == "run"]
+    todo = to_do(decided(work, runs))
+    stopped = ""
     if todo:
         slots = slots_for(work, todo)
-        carry(
+        stopped = carry(
             work,
             images,
             todo,
@@ -168,7 +173,7 @@ def _go(work: Work, on_event: OnEvent, cancellation: Cancellation) -> Experiment
             origins=forks.origins,
         )
     failed = {name: str(error) for name, error in images.failed.items()}
-    return ExperimentResult(runs=_recorded(work.output, runs), images_failed=failed)
+    return ExperimentResult(runs=_recorded(work.output, runs), images_failed=failed, stopped=stopped)
 
 
 def _recorded(output: Path, runs: Sequence[Run]) -> tuple[RunResult, ...]:

@@ -27,7 +27,7 @@ from runner.execution.control import Control
 from runner.execution.place import Origin
 from runner.ledger.rows import LedgerRow
 from runner.plan.models import Run
-from runner.plan.resume import FINAL_OUTCOMES
+from runner.plan.resume import FINAL_OUTCOMES, to_do
 from runner.report.exit_code import WAITING, exit_code
 from runner.report.format import plural
 from runner.report.plan_tables import reasons, summary
@@ -91,7 +91,7 @@ def decide_runs(session: Session, runs: Sequence[Run]) -> Sequence[Run]:
     session.console.say(f"{summary(decisions)}; {session.work.label}")
     for line in reasons(decisions):
         session.console.say(f"  {line}")
-    return [one.run for one in decisions if one.action == "run"]
+    return to_do(decisions)
 
 
 def perform(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,6 +48,8 @@ class Decision:
     why: str
     waits: bool = False
     """Whether it is skipped because a person has to decide first."""
+    goes_on: bool = False
+    """Whether a run that was cut off goes on where it was; its containers may be at work already."""
 
 
 def is_final(outcome: str | None, reason: str) -> bool:
@@ -83,6 +85,12 @@ def decide(
     return list(_decisions(runs, done, fresh=fresh, previous=previous))
 
 
+def to_do(decisions: Iterable[Decision]) -> list[Run]:
+    """Return the runs that are to be carried out, in order, those first that go on where they were cut off."""
+    chosen = [one for one in decisions if one.action == "run"]
+    return [one.run for one in sorted(chosen, key=lambda one: not one.goes_on)]
+
+
 def _decisions(
     runs: Sequence[Run],
     done: Mapping[str, PastRun],
@@ -97,7 +105,8 @@ def _decisions(
         elif past is not None:
             waits = bool(past.waits_for) and not past.answered
             action: Literal["run", "skip"] = "skip" if waits or is_final(past.outcome, past.reason) else "run"
-            yield Decision(run=run, action=action, why=_describe(past), waits=waits)
+            goes_on = action == "run" and bool(past.goes_on_at)
+            yield Decision(run=run, action=action, why=_describe(past), waits=waits, goes_on=goes_on)
         else:
             yield Decision(run=run, action="run", why=_why_new(run, previous))
 

@@ -9,7 +9,7 @@ from support.planning import make_experiment, make_framework, make_plan, make_sc
 
 from runner.plan.changes import explain_change
 from runner.plan.models import Run
-from runner.plan.resume import PastRun, decide
+from runner.plan.resume import Decision, PastRun, decide, to_do
 from runner.spec.model import Model
 from runner.spec.models import Limits, LimitsPatch
 
@@ -161,3 +161,15 @@ def test_what_waits_for_people_goes_on_once_they_have_decided(answered: str, act
     assert (decision.action, decision.why) == (action, why)
     (fresh,) = decide([RUN], {waiting.digest: waiting}, fresh=True)
     assert (fresh.action, fresh.why) == ("run", f"--fresh ({why})")
+
+
+def test_what_was_cut_off_comes_first() -> None:
+    """A run whose containers may be at work is taken up before others begin; otherwise the order stays."""
+    first, second, third, fourth = (RUN.model_copy(update={"id": name}) for name in ("a", "b", "c", "d"))
+    decisions = [
+        Decision(run=first, action="run", why=""),
+        Decision(run=second, action="skip", why=""),
+        Decision(run=third, action="run", why="", goes_on=True),
+        Decision(run=fourth, action="run", why=""),
+    ]
+    assert [run.id for run in to_do(decisions)] == ["c", "a", "d"]
