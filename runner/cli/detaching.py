@@ -53,7 +53,7 @@ def detach(args: Namespace, console: Console, output: Path) -> int:
 
 
 def _start(args: Namespace, log: Path) -> subprocess.Popen[bytes]:
-    argv = [one for one in args.argv if one != OPTION]
+    argv = [one for one in args.command_line if one != OPTION]
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as stream:

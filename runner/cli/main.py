@@ -44,7 +44,7 @@ def main(argv: Sequence[str], *, environment: Mapping[str, str], out: TextIO, er
     try:
         args = parse(argv)
         args.environment = dict(environment)
-        args.argv = tuple(argv)
+        args.command_line = tuple(argv)
         no_color = args.no_color or bool(environment.get("NO_COLOR")) or environment.get("TERM") == "dumb"
         console = Console(
             out=out, err=err, color=not no_color, quiet=args.quiet, to_json=bool(getattr(args, "json", False))
