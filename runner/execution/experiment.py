@@ -147,7 +147,7 @@ def _made_up_for(context: Context, done: RunDone) -> RunDone:
         context.gate.pass_(context.cancellation, context.events)
         if context.cancellation.cancelled:
             break
-        text = f"{run.id} of {run.framework.name} is done again: {done.record.reason}"
+        text = f"it is done again: {done.record.reason}"
         context.events(Notice(time=now(), run=run.id, text=text, level="warning"))
         kept = f"try {number} of this run broke, does not count and is kept aside: {done.record.reason}"
         done = _begin(context, run, fresh=False, notes=(kept,))
@@ -158,8 +158,6 @@ def _begin(context: Context, run: Run, *, fresh: bool, notes: Sequence[str] = ()
     """Perform a run, unless a crash kept its final record out of the ledger; clear the way for it."""
     layout = context.layout(run)
     if not fresh and (resumed := cut_off(context, run)) is not None:
-        text = f"{run.id} of {run.framework.name} goes on where its runner ended: {len(resumed.done)} steps are done"
-        context.events(Notice(time=now(), run=run.id, text=text))
         return perform_run(context, run, resumed, notes=notes)
     discard(context, layout)
     record = settle(layout, context.output, fresh=fresh)

@@ -204,7 +204,7 @@ def test_a_run_whose_step_cannot_be_put_back_is_done_again(world: World) -> None
     assert note.startswith(f"try 1 of this run broke, does not count and is kept aside: {REASON}")
     kept = RunLayout(world.output / SUPERSEDED / "alpha" / f"{world.run.id}.1")
     assert RunRecord.model_validate_json(kept.metadata.read_bytes()).reason.startswith(REASON)
-    assert [text.partition(": ")[0] for text in _notices(world)] == [f"{world.run.id} of alpha is done again"]
+    assert [text.partition(": ")[0] for text in _notices(world)] == ["it is done again"]
 
 
 def test_a_run_is_not_done_again_for_ever(world: World) -> None:
