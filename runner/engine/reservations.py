@@ -65,7 +65,7 @@ class Reservations:
     mutex: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, key: str, room: Room, *, run: str, step: str, running: bool = False) -> str:
-        """Reserve room for a container, or say why it has to wait; then ask again, about once a second.
+        """Reserve room for a container, or say why it has to wait; then ask again, several times a second.
 
         Args:
             key: the container's name.
@@ -293,6 +293,8 @@ class Unlisted:
         with self._lock:
             if time.monotonic() - self._asked >= _FRESH_SECONDS:
                 with contextlib.suppress(EngineError):
-                    self._states = self._engine.observer.find({LABEL_KIND: "attempt"})
+                    # Only those are remembered: one that was on a ticket has ended when it is on none any more.
+                    found = self._engine.observer.find({LABEL_KIND: "attempt"})
+                    self._states = [state for state in found if state.name not in keys]
                 self._asked = time.monotonic()
             return reserved(state for state in self._states if state.name not in keys)

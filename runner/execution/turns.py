@@ -12,7 +12,9 @@ from runner.events import Notice
 from runner.execution.context import Context, now
 from runner.plan.models import PlannedStep, Run
 
-_LOOK_AGAIN = 1.0
+_LOOK_AGAIN = 0.2
+_TELL_AFTER = 5.0
+"""Seconds of waiting of which nothing is said."""
 _TELL_AGAIN = 300.0
 """Seconds after which one who still waits says so again."""
 
@@ -34,7 +36,7 @@ def reserved(context: Context, run: Run, step: PlannedStep, key: str, *, running
         yield
         return
     wanted = Room(cpus=step.limits.cpus, memory=step.limits.memory)
-    told = -_TELL_AGAIN
+    told = time.monotonic() + _TELL_AFTER - _TELL_AGAIN
     try:
         while not context.cancellation.cancelled and (
             reason := context.reservations.ask(key, wanted, run=run.id, step=step.id, running=running)
