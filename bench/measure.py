@@ -178,14 +178,8 @@ def alternate(sides: dict[str, Callable[[], object]], rounds: int, samples: Samp
 
 
 def run(command: Sequence[str]) -> str:
-    """Run a program to its end and return what it printed; end the measurement if it fails.
-
-    As many containers run at once as `--jobs` says, on both sides: nobody waits for a turn.
-    """
-    env = {**os.environ, "RUNNER_SITE": str(ROOT / "tests" / "support" / "site.yaml")}
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd=ROOT, env=env
-    )
+    """Run a program to its end and return what it printed; end the measurement if it fails."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout

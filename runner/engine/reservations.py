@@ -63,6 +63,8 @@ class Reservations:
     """Measures what running containers reserve that are not among these keys, for the engine alone knows of them."""
     demands: dict[str, Demand] = field(default_factory=dict)
     mutex: threading.Lock = field(default_factory=threading.Lock)
+    waiting: set[threading.Event] = field(default_factory=set)
+    """Of those in this process who wait; set whenever it gives something back."""
 
     def ask(self, key: str, room: Room, *, run: str, step: str, running: bool = False) -> str:
         """Reserve room for a container, or say why it has to wait; then ask again, several times a second.
@@ -109,6 +111,19 @@ class Reservations:
             if self.demands.pop(key, None) is not None:
                 with contextlib.suppress(OSError), _locked(self.folder):
                     self._write()
+            for event in self.waiting:
+                event.set()
+
+    @contextlib.contextmanager
+    def heard(self, event: threading.Event) -> Iterator[None]:
+        """Have an event set whenever this runner gives something back inside the block; others' are seen by asking."""
+        with self.mutex:
+            self.waiting.add(event)
+        try:
+            yield
+        finally:
+            with self.mutex:
+                self.waiting.discard(event)
 
     def close(self) -> None:
         """Take the ticket back."""

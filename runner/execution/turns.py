@@ -37,16 +37,18 @@ def reserved(context: Context, run: Run, step: PlannedStep, key: str, *, running
         return
     wanted = Room(cpus=step.limits.cpus, memory=step.limits.memory)
     told = time.monotonic() + _TELL_AFTER - _TELL_AGAIN
+    woken = threading.Event()
     try:
-        while not context.cancellation.cancelled and (
-            reason := context.reservations.ask(key, wanted, run=run.id, step=step.id, running=running)
-        ):
-            if time.monotonic() - told >= _TELL_AGAIN:
-                told = time.monotonic()
-                context.events(Notice(time=now(), run=run.id, text=f"step {step.id} waits for its turn: {reason}"))
-            woken = threading.Event()
-            with context.cancellation.told(woken.set):
+        with context.reservations.heard(woken), context.cancellation.told(woken.set):
+            while not context.cancellation.cancelled and (
+                reason := context.reservations.ask(key, wanted, run=run.id, step=step.id, running=running)
+            ):
+                if time.monotonic() - told >= _TELL_AGAIN:
+                    told = time.monotonic()
+                    context.events(Notice(time=now(), run=run.id, text=f"step {step.id} waits for its turn: {reason}"))
+                # What is given back between asking and waiting is not missed: it was set then.
                 woken.wait(_LOOK_AGAIN)
+                woken.clear()
         yield
     finally:
         context.reservations.drop(key)

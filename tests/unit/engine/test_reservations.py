@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,29 +18,15 @@ import pytest
 from runner.engine.admission import Room
 from runner.engine.arbitration import Host
 from runner.engine.owner import current
-from runner.engine.protocol import EngineInfo
 from runner.engine.reservations import FOLDER, Reservations, open_reservations, read_tickets
 from runner.engine.shared import open_shared, shared_subfolder
 from runner.errors import StorageError
 from runner.spec.site import Site
+from runner.testing.engine import FakeEngine
 
 GIB = 1024**3
 ONE = Room(cpus=1.0, memory=GIB)
-INFO = EngineInfo(
-    version="20.10",
-    api_version="1.41",
-    platform="linux/amd64",
-    cgroup_version=1,
-    cgroup_driver="cgroupfs",
-    cpus=2,
-    memory=8 * GIB,
-    rootless=False,
-    storage_driver="overlay2",
-    root_dir="/var/lib/docker",
-    kernel="6.1",
-    operating_system="Debian",
-    has_init=True,
-)
+INFO = replace(FakeEngine().info(), cpus=2)
 
 
 @pytest.fixture
@@ -185,3 +172,17 @@ def test_a_folder_that_is_not_everybodys_is_refused(shared: Path) -> None:
         with pytest.raises(StorageError, match="cannot be shared") as caught:
             shared_subfolder(name, shared)
         assert "chmod 1777" in caught.value.hint
+
+
+def test_who_waits_hears_at_once_what_is_given_back(mine: Reservations) -> None:
+    """A place that this process frees is not found by the next look only; after its block nobody is told."""
+    woken = threading.Event()
+    mine.ask("a", ONE, run="r", step="s")
+    with mine.heard(woken):
+        assert not woken.is_set()
+        mine.drop("a")
+        assert woken.is_set()
+        woken.clear()
+    mine.ask("b", ONE, run="r", step="s")
+    mine.drop("b")
+    assert not woken.is_set()
