@@ -11,6 +11,7 @@ import json
 import re
 import secrets as randomness
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -30,6 +31,20 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _DAMAGED = "take another copy of the recording; this one cannot be replayed"
 
 Mode = Literal["full", "digest", "off"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """A body as it is kept."""
+
+    sha256: str
+    """Of the redacted bytes."""
+    content: bytes | None
+    """The redacted bytes, compressed; None if nothing but the digest is kept."""
+
+    @property
+    def size(self) -> int:
+        return len(self.content or b"")
 
 
 class Bodies:
@@ -60,13 +75,27 @@ class Bodies:
         Raises:
             OSError: if it cannot be written.
         """
+        body = self.pack(data)
+        if body is None:
+            return None
+        self.put(body)
+        return body.sha256
+
+    def pack(self, data: bytes) -> Packed | None:
+        """Return one body, decoded, as it is to be kept; None if bodies are off."""
         if self.mode == "off":
             return None
         clean = self.redact(data)
         digest = hashlib.sha256(clean).hexdigest()
-        if self.mode == "full" and len(clean) <= LARGEST:
-            _write_once(body_path(self.folder, digest), clean)
-        return digest
+        if self.mode != "full" or len(clean) > LARGEST:
+            return Packed(sha256=digest, content=None)
+        return Packed(
+            sha256=digest, content=zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(clean)
+        )
+
+    def put(self, body: Packed) -> None:
+        """Keep a body, once. Raises OSError if it cannot be written."""
+        put(self.folder, body)
 
     def redact(self, data: bytes) -> bytes:
         """Return a body without secrets and without what the patterns match."""
@@ -87,6 +116,27 @@ class Bodies:
 def body_path(folder: Path, digest: str) -> Path:
     """Return where a body is kept."""
     return folder / f"{digest}.zst"
+
+
+def put(folder: Path, body: Packed) -> None:
+    """Write a body under its name, once, whole or not at all; nothing if there is only a digest.
+
+    It is not synced: a body that is lost with the machine is told by its absence.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    path = body_path(folder, body.sha256)
+    if body.content is None or path.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{randomness.token_hex(8)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(body.content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_body(folder: Path, sha256: str) -> bytes:
@@ -117,20 +167,6 @@ def read_body(folder: Path, sha256: str) -> bytes:
     if hashlib.sha256(clean).hexdigest() != sha256:
         raise StorageError("a recorded body is damaged: its digest is another", where=str(path), hint=_DAMAGED)
     return clean
-
-
-def _write_once(path: Path, data: bytes) -> None:
-    """Write a body under its name, whole or not at all. Not synced: a body lost with the machine is told by its absence."""
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{randomness.token_hex(8)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(data))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _spellings(secrets: Iterable[str]) -> list[bytes]:

@@ -81,15 +81,20 @@ class CallsRead:
     """Lines that are no calls, in words: a crash may cut the last one short."""
 
 
-def append_call(path: Path, call: Call) -> None:
-    """Add a call to the file, whole and synced, whoever else writes to it.
+def append_call(path: Path, call: Call, *, sync: bool = True) -> None:
+    """Add a call to the file, whole, whoever else writes to it.
 
     A line before it that a full disk cut short is ended first, so that only that one is lost.
+
+    Args:
+        path: the file.
+        call: the line.
+        sync: whether it has to be on the disk when this returns; if not, it outlives every process, but not the machine.
 
     Raises:
         OSError: if the disk does not take it.
     """
-    append_line(path, call.model_dump_json(), sync=True)
+    append_line(path, call.model_dump_json(), sync=sync)
 
 
 def read_calls(path: Path) -> CallsRead:

@@ -134,15 +134,16 @@ def forget_session(folder: Path, one: Remembered) -> None:
 
 
 def _close(folder: Path, one: Remembered) -> None:
-    """Close one session, by the gateway if it lives."""
-    claim = _claim(folder, _LOCK)
-    if claim is not None:
-        forget_session(folder, one)
-        os.close(claim)
-        return
-    # A gateway that has just ended, or closed it by itself, has written all its lines.
-    with contextlib.suppress(OSError, GatewayError):
-        request(folder, "DELETE", f"/sessions/{one.session.id}?drain=0", b"", _CLOSE_SECONDS)
+    """Close one session: by the gateway if it lives; one that has just died keeps its lock for a moment yet."""
+    try:
+        # A gateway that has closed it by itself refuses: it has written all its lines.
+        with contextlib.suppress(GatewayError):
+            request(folder, "DELETE", f"/sessions/{one.session.id}?drain=0", b"", _CLOSE_SECONDS)
+    except OSError:
+        claim = _await(folder, _LOCK, _OWNER_PATIENCE)
+        if claim is not None:
+            forget_session(folder, one)
+            os.close(claim)
 
 
 def _hold(folder: Path, name: str) -> int:

@@ -19,9 +19,8 @@ def append_line(path: Path, text: str, *, sync: bool) -> None:
     Raises:
         OSError: if the disk does not take it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     line = text.encode() + b"\n"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    fd = _open(path)
     try:
         # Another's line that is being written looks as if it had been cut short. Without locks there may be an empty line.
         with contextlib.suppress(OSError):
@@ -38,3 +37,12 @@ def append_line(path: Path, text: str, *, sync: bool) -> None:
             os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _open(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o644)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o644)

@@ -1,30 +1,37 @@
-"""Calls under way, one small file each, so that a gateway that is killed in the middle of one leaves its trace.
+"""Calls under way, in a journal, so that a gateway that is killed in the middle of one leaves its trace.
 
-A file has the call's number as its name from before a provider is asked until the call stands in the calls file. It
-lies beside the session's folder, which the container sees, not in it; nothing is synced, because the machine's end ends
-the run too. Files of calls that ended serve further calls: a file made and deleted for every call makes all others dear
-to make on file systems that give an inode free only after some time, such as ext4 without a journal.
+A line says that a provider is about to be asked, another holds the bodies of a call that stands in the calls file and
+of which no files have been made yet, a third says that nothing is left to do. The journal lies beside
+the session's folder, which the container sees, not in it; nothing is synced, because the machine's end ends the run too.
+It is one file that stays open: a file made, renamed or deleted for every call would cost more than all else about it.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import errno
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from runner.gateway.bodies import FOLDER, Packed, put
 from runner.gateway.calls import Call, append_call, read_calls
 from runner.gateway.session import Session, SessionSpec
 
 SUFFIX = ".pending"
 """A session's folder of pending calls is named after the session's, with this behind it."""
 _SESSION = "session"
+_JOURNAL = "calls"
+_CLOSED = -1
+_LONGEST = 1 << 20
+"""Bytes after which a journal in which no call is under way begins anew."""
 ENDED = "the gateway ended in the middle of the call"
 
 
@@ -51,7 +58,7 @@ _REMEMBERED = TypeAdapter(Remembered)
 
 
 class Pending:
-    """Holds the folder with one file per call under way.
+    """Holds the folder with the journal of calls under way.
 
     Args:
         folder: `<session's folder>.pending`; made if it is not there.
@@ -59,8 +66,13 @@ class Pending:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._spare: list[Path] = []
         folder.mkdir(mode=0o700, exist_ok=True)
+        journal = folder / _JOURNAL
+        self._fd = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._open: set[int] = set()
+        # Where a process died in the middle of a line, the next one is not glued to it.
+        self._size = journal.read_bytes().rfind(b"\n") + 1
+        os.ftruncate(self._fd, self._size)
 
     def begin(self, n: int, facts: Mapping[str, Any]) -> None:
         """Note that a provider may be working on a call from now on.
@@ -70,34 +82,52 @@ class Pending:
             facts: what is known of it, by the names of `Call`, as JSON has it.
 
         Raises:
-            OSError: if the file cannot be written.
+            OSError: if it cannot be written.
         """
-        data = json.dumps(dict(facts)).encode()
-        spare = self._spare.pop() if self._spare else self._aside(n)
-        fd = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            if os.write(fd, data) != len(data):
-                raise OSError(f"only a part of {spare} could be written")
-        finally:
-            os.close(fd)
-        spare.rename(self._path(n))
+        line = json.dumps({"n": n, "began": time.time(), "facts": facts}).encode() + b"\n"
+        self._write(line)
+        self._open.add(n)
+
+    def keep(self, n: int, bodies: Sequence[Packed]) -> None:
+        """Note the bodies of a call that is about to get its line, until there are files of them.
+
+        Raises:
+            OSError: if they cannot be written.
+        """
+        packed = {body.sha256: base64.b64encode(body.content).decode() for body in bodies if body.content is not None}
+        if packed:
+            self._write(json.dumps({"n": n, "bodies": packed}).encode() + b"\n")
+            self._open.add(n)
 
     def end(self, n: int) -> None:
-        """Note that a call stands in the calls file, or that no provider was asked; doing it again does nothing."""
-        with contextlib.suppress(FileNotFoundError):
-            self._spare.append(self._path(n).rename(self._aside(n)))
+        """Note that nothing is left to do of a call, or that no provider was asked; doing it again does nothing."""
+        if n not in self._open:
+            return
+        self._open.remove(n)
+        # A full disk does no harm: after a crash the call is looked for in the calls file, and found there.
+        with contextlib.suppress(OSError):
+            self._write(b'{"n":%d}\n' % n)
+            if self._size > _LONGEST and not self._open:
+                self._begin_anew()
+
+    def close(self) -> None:
+        """Let go of the journal; nothing can be noted afterwards."""
+        if self._fd != _CLOSED:
+            os.close(self._fd)
+            self._fd = _CLOSED
 
     def left(self) -> list[Left]:
-        """Return the calls that nobody ended, in their order.
+        """Return the calls that nobody ended, in the order of their numbers.
 
-        A file that was cut short is of no such call: its provider would have been asked only after it was whole.
+        A line that was cut short is of no such call: its provider would have been asked only after it was whole.
         """
-        files = [path for path in self.folder.iterdir() if path.name.isdecimal()]
-        found = [_read(path) for path in sorted(files, key=lambda path: int(path.name))]
-        return [left for left in found if left is not None]
+        noted = self._noted()
+        return [_left(n, lines[0]) for n, lines in noted.items() if lines and "began" in lines[0]]
 
     def recover(self, spec: SessionSpec, calls_file: Path) -> list[Call]:
         """Give each call that a dead process left its line in the calls file, unless it has one, and forget them.
+
+        Calls that have one get the files of their bodies.
 
         Args:
             spec: the session the calls belong to.
@@ -109,16 +139,18 @@ class Pending:
         Raises:
             OSError: if they cannot be written; they are still pending then.
         """
-        left = self.left()
-        if not left:
+        noted = self._noted()
+        if not noted:
             return []
         _end_last_line(calls_file)
         known = {call.n for call in read_calls(calls_file).calls if belongs(call, spec)}
-        added = [_call(one, spec) for one in left if one.n not in known]
+        added = [_call(one, spec) for one in self.left() if one.n not in known]
         for call in added:
             append_call(calls_file, call)
-        for one in left:
-            self.end(one.n)
+        for n in known & noted.keys():
+            for line in noted[n]:
+                _keep(line.get("bodies"), calls_file.parent / FOLDER)
+        self._begin_anew()
         return added
 
     def remember(self, spec: SessionSpec, session: Session) -> None:
@@ -135,12 +167,29 @@ class Pending:
             file.write(_REMEMBERED.dump_json(Remembered(spec=spec, session=session)))
         aside.rename(self.folder / _SESSION)
 
-    def _path(self, n: int) -> Path:
-        return self.folder / str(n)
+    def _noted(self) -> dict[int, list[Mapping[str, Any]]]:
+        """Return the lines of each call that nobody ended, in the order of the calls' numbers."""
+        found: dict[int, list[Mapping[str, Any]]] = {}
+        for line in (self.folder / _JOURNAL).read_bytes().splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                noted = json.loads(line)
+                n = int(noted["n"])
+                if noted.keys() == {"n"}:
+                    found.pop(n, None)
+                else:
+                    found.setdefault(n, []).append(noted)
+        return dict(sorted(found.items()))
 
-    def _aside(self, n: int) -> Path:
-        """Return where the file of a call lies that is not under way; no number, so that it is not found."""
-        return self.folder / f"aside-{n}"
+    def _write(self, line: bytes) -> None:
+        written = os.write(self._fd, line)
+        if written != len(line):
+            os.ftruncate(self._fd, self._size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
+        self._size += written
+
+    def _begin_anew(self) -> None:
+        os.ftruncate(self._fd, 0)
+        self._size = 0
 
 
 def recover_folder(folder: Path) -> list[Call]:
@@ -163,7 +212,11 @@ def recover_session(folder: Path, one: Remembered) -> list[Call]:
     """
     if not one.spec.calls_file.parent.is_dir():
         return []
-    return Pending(folder / f"{one.session.id}{SUFFIX}").recover(one.spec, one.spec.calls_file)
+    pending = Pending(folder / f"{one.session.id}{SUFFIX}")
+    try:
+        return pending.recover(one.spec, one.spec.calls_file)
+    finally:
+        pending.close()
 
 
 def remembered(folder: Path) -> Iterator[Remembered]:
@@ -178,13 +231,17 @@ def belongs(call: Call, spec: SessionSpec) -> bool:
     return (call.run, call.step, call.attempt) == (spec.run, spec.step, spec.attempt)
 
 
-def _read(path: Path) -> Left | None:
-    began = path.stat().st_mtime
-    try:
-        facts = json.loads(path.read_bytes())
-    except ValueError:
-        return None
-    return Left(n=int(path.name), facts=facts if isinstance(facts, dict) else {}, began=began)
+def _left(n: int, noted: Mapping[str, Any]) -> Left:
+    facts, began = noted.get("facts"), noted["began"]
+    known = isinstance(began, (int, float))
+    return Left(n=n, facts=facts if isinstance(facts, dict) else {}, began=began if known else time.time())
+
+
+def _keep(bodies: Any, folder: Path) -> None:
+    """Make files of bodies that a journal holds."""
+    for sha256, content in bodies.items() if isinstance(bodies, dict) else ():
+        with contextlib.suppress(ValueError):
+            put(folder, Packed(sha256=sha256, content=base64.b64decode(content)))
 
 
 def _end_last_line(path: Path) -> None:

@@ -1,14 +1,36 @@
-"""The end of a call: its bodies are kept, its line is written and synced, the budgets and the price table hear of it."""
+"""The end of a call: its bodies are kept, its line is written, the budgets and the price table hear of it.
+
+All this is done before the framework sees the end of the answer, in a way that outlives every process; the disk has it a
+moment later (`runner.gateway.afterwards`).
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from runner.gateway.bodies import Packed
 from runner.gateway.calls import Call, append_call
 from runner.gateway.draft import Draft, to_call, usage_source
 from runner.gateway.prices import Cost
 from runner.gateway.served import Served
 from runner.gateway.session import Metered
+
+_SMALL = 1 << 18
+"""Bytes of both bodies up to which a call is recorded at once, without a thread."""
+_Pair = tuple[Packed | None, Packed | None]
+"""Bodies of the request and of the answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    call: Call
+    """As it stands for the totals."""
+    problem: str = ""
+    """What went wrong, if anything did."""
+    left: Sequence[Packed] = ()
+    """Bodies that have no files yet."""
 
 
 async def settle(served: Served, draft: Draft) -> str:
@@ -27,12 +49,18 @@ async def settle_anyhow(served: Served, draft: Draft) -> None:
 
 
 async def _settle(served: Served, draft: Draft) -> str:
-    call, problem = await asyncio.to_thread(_write, served, draft, _cost(served, draft))
+    cost = _cost(served, draft)
+    if served.afterwards.has_room and len(draft.request) + sum(map(len, draft.kept or ())) <= _SMALL:
+        # To hand so little work to a thread would take longer than the work.
+        written = _note(served, draft, cost)
+    else:
+        written = await asyncio.to_thread(_write, served, draft, cost)
+    call = written.call
     served.calls.append(call)
     if draft.counted:
         served.purses.end(call)
         served.lane.used((call.tokens_in or 0) + (call.tokens_out or 0))
-    served.pending.end(draft.n)
+    served.afterwards.note(draft.n, written.left)
     served.on_call(
         Metered(
             session=served.id,
@@ -43,7 +71,7 @@ async def _settle(served: Served, draft: Draft) -> str:
             waited_seconds=call.waited_seconds,
         )
     )
-    return problem
+    return written.problem or served.afterwards.problem
 
 
 def _cost(served: Served, draft: Draft) -> Cost:
@@ -53,25 +81,43 @@ def _cost(served: Served, draft: Draft) -> Cost:
     return served.prices.cost(draft.model_sent, draft.seen.model, draft.seen.usage, provider)
 
 
-def _write(served: Served, draft: Draft, cost: Cost) -> tuple[Call, str]:
-    """Write bodies and line; return the call as it stands for the totals, and what went wrong."""
-    request, response = _keep(served, draft)
+def _note(served: Served, draft: Draft, cost: Cost) -> _Written:
+    """Write the bodies into the journal, and the line; files are made of the bodies afterwards."""
+    bodies = _packed(served, draft)
+    try:
+        served.pending.keep(draft.n, [body for body in bodies if body is not None])
+    except OSError:
+        return _write(served, draft, cost)
+    written = _line(served, draft, bodies, cost)
+    return replace(written, left=[body for body in bodies if body is not None])
+
+
+def _write(served: Served, draft: Draft, cost: Cost) -> _Written:
+    """Write bodies and line; where there is no room for the bodies, the line says that none is kept."""
+    bodies = _packed(served, draft)
+    try:
+        for body in bodies:
+            if body is not None:
+                served.bodies.put(body)
+    except OSError:
+        draft.kept = None
+        bodies = (None, None)
+    return _line(served, draft, bodies, cost)
+
+
+def _packed(served: Served, draft: Draft) -> _Pair:
+    answer = served.bodies.pack(b"".join(draft.kept)) if draft.kept is not None else None
+    return served.bodies.pack(draft.request), answer
+
+
+def _line(served: Served, draft: Draft, bodies: _Pair, cost: Cost) -> _Written:
+    """Write the line; return the call as it stands for the totals, and what went wrong."""
+    request, response = (body.sha256 if body is not None else None for body in bodies)
     call = to_call(draft, served.spec, request_sha256=request, response_sha256=response, cost=cost)
     try:
-        append_call(served.spec.calls_file, call)
+        append_call(served.spec.calls_file, call, sync=False)
     except OSError as error:
         problem = f"the call cannot be recorded in {served.spec.calls_file}: {error.strerror or error}"
         lost = to_call(draft, served.spec, cost=cost)
-        return lost.model_copy(update={"error": problem, "fault": "runner"}), problem
-    return call, ""
-
-
-def _keep(served: Served, draft: Draft) -> tuple[str | None, str | None]:
-    """Keep both bodies and return their digests; where there is no room for them, the line says that none is kept."""
-    try:
-        request = served.bodies.keep(draft.request)
-        response = served.bodies.keep(b"".join(draft.kept)) if draft.kept is not None else None
-    except OSError:
-        draft.kept = None
-        return None, None
-    return request, response
+        return _Written(call=lost.model_copy(update={"error": problem, "fault": "runner"}), problem=problem)
+    return _Written(call=call)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
+from runner.gateway.afterwards import Afterwards
 from runner.gateway.bodies import Bodies
 from runner.gateway.budgets import Purses
 from runner.gateway.calls import Call
@@ -49,6 +50,10 @@ class Served:
     given_back: list[int] = field(default_factory=list)
     """Turns that were refused, and are the next to be taken."""
     tasks: set[asyncio.Task[object]] = field(default_factory=set)
+    afterwards: Afterwards = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.afterwards = Afterwards(self.spec.calls_file, self.bodies, self.pending)
 
     def take_turn(self) -> int:
         """Return the number of the next answer, from 1."""

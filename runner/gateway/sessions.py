@@ -201,6 +201,8 @@ class Sessions:
         await _drain(one.served, 0.0)
         if one.socket is not None:
             one.socket.unlink(missing_ok=True)
+        await one.served.afterwards.done()
+        one.served.pending.close()
         self._let_go(one.served.spec)
         self._remove(one.session)
         denied = one.egress.denied if one.egress is not None else ()
@@ -208,6 +210,15 @@ class Sessions:
 
     async def _serve(self, spec: SessionSpec, session: Session, held: _RunPurse, listen: Listen | None) -> _Open:
         pending = Pending(self.folder / f"{session.id}{SUFFIX}")
+        with contextlib.ExitStack() as undo:
+            undo.callback(pending.close)
+            one = await self._serve_with(pending, spec, session, held, listen)
+            undo.pop_all()
+        return one
+
+    async def _serve_with(
+        self, pending: Pending, spec: SessionSpec, session: Session, held: _RunPurse, listen: Listen | None
+    ) -> _Open:
         async with held.lock:
             recovered, calls = await asyncio.to_thread(_known_calls, pending, spec, session)
             run_purse = held.purse = _run_purse(held.purse, spec, recovered, calls)

@@ -16,6 +16,7 @@ from support.fault_proxy import wait_for
 from support.images import base_image
 
 from runner.engine.docker import connect
+from runner.execution.recovery import stale_cgroups
 from runner.names import LABEL_KIND
 
 _DAEMON = "dockerd"
@@ -90,10 +91,11 @@ class OwnEngine:
         return image
 
     def clear(self) -> None:
-        """Remove every container of ours in it."""
+        """Remove every container of ours in it, and its control groups: no other engine looks after those."""
         with connect({"DOCKER_HOST": self.host}) as own:
             for state in own.observer.find({LABEL_KIND: None}):
                 own.containers.remove(state.id)
+            own.observer.release(stale_cgroups(own))
 
 
 @contextmanager

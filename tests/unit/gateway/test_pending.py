@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.gateway.bodies import Bodies, read_body
 from runner.gateway.calls import Call, append_call, read_calls
 from runner.gateway.leftovers import hold, remove_leftovers
 from runner.gateway.pending import ENDED, SUFFIX, Pending
@@ -76,13 +77,17 @@ def test_line_cut_short_swallows_no_other(tmp_path: Path, make_spec: Spec) -> No
     assert len(read.problems) == 1
 
 
-def test_calls_in_turn_need_one_file(tmp_path: Path) -> None:
-    """A file serves call after call, whatever lengths their facts have, and each that is left has its own facts."""
+def test_calls_in_turn_need_one_file_of_bounded_size(tmp_path: Path) -> None:
+    """The journal serves call after call and begins anew when it is long, and each that is left has its own facts."""
     pending = Pending(tmp_path / f"a{SUFFIX}")
+    sizes = []
     for n in range(1, 50):
-        pending.begin(n, {**FACTS, "path": "/" * (50 - n)})
+        pending.begin(n, {**FACTS, "path": "/" * 100_000})
         pending.end(n)
-    assert len(list(pending.folder.iterdir())) == 1
+        (file,) = pending.folder.iterdir()
+        sizes.append(file.stat().st_size)
+    assert 1_000_000 < max(sizes) < 1_200_000
+    assert sizes.count(0) == 4
     pending.begin(50, {"path": "/first"})
     pending.begin(51, {"path": "/second"})
     pending.end(50)
@@ -90,23 +95,63 @@ def test_calls_in_turn_need_one_file(tmp_path: Path) -> None:
     assert [(left.n, left.facts) for left in pending.left()] == [(51, {"path": "/second"}), (52, {"path": "/"})]
 
 
-@pytest.mark.parametrize("content", [b"", b'{"time": "2026'])
-def test_file_that_was_cut_short_is_of_no_call(tmp_path: Path, make_spec: Spec, content: bytes) -> None:
-    """A kill while the file was being written came before the provider was asked: there is nothing to record."""
-    pending = Pending(tmp_path / f"a{SUFFIX}")
-    (pending.folder / "3").write_bytes(content)
+def _begun(n: int, facts: str) -> bytes:
+    return f'{{"n": {n}, "began": 1700000000.5, "facts": {facts}}}\n'.encode()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"n": 3, "began": 17', _begun(3, "{}")[:-1], _begun(3, "{}")[:-2]])
+def test_line_of_the_journal_that_was_cut_short_is_of_no_call(tmp_path: Path, make_spec: Spec, content: bytes) -> None:
+    """A kill while the line was being written came before the provider was asked: there is nothing to record."""
+    folder = tmp_path / f"a{SUFFIX}"
+    folder.mkdir()
+    (folder / "calls").write_bytes(_begun(1, "{}") + content)
+    pending = Pending(folder)
     pending.begin(4, FACTS)
-    assert [call.n for call in _recover(pending, make_spec())] == [4]
+    assert [call.n for call in _recover(pending, make_spec())] == [1, 4]
 
 
-@pytest.mark.parametrize("content", [b"[1]", b'{"stream": "perhaps", "path": "/x"}'])
-def test_unusable_facts_lose_no_call(tmp_path: Path, make_spec: Spec, content: bytes) -> None:
-    """A file that holds what no call can be made of still gives a line with the call's number and time."""
-    pending = Pending(tmp_path / f"a{SUFFIX}")
-    (pending.folder / "3").write_bytes(content)
-    os.utime(pending.folder / "3", (1_700_000_000.5, 1_700_000_000.5))
-    (call,) = _recover(pending, make_spec())
+@pytest.mark.parametrize("facts", ["[1]", '{"stream": "perhaps", "path": "/x"}'])
+def test_unusable_facts_lose_no_call(tmp_path: Path, make_spec: Spec, facts: str) -> None:
+    """A line that holds what no call can be made of still gives one with the call's number and time."""
+    folder = tmp_path / f"a{SUFFIX}"
+    folder.mkdir()
+    (folder / "calls").write_bytes(b'[1]\n{"n": "no number"}\n' + _begun(3, facts))
+    (call,) = _recover(Pending(folder), make_spec())
     assert (call.n, call.time, call.usage_source) == (3, "2023-11-14T22:13:20.500Z", "unknown")
+
+
+def test_nothing_is_noted_after_the_end(tmp_path: Path) -> None:
+    """A closed journal takes no further call, closing it again does nothing, and a late end is no error."""
+    pending = Pending(tmp_path / f"a{SUFFIX}")
+    pending.begin(1, FACTS)
+    pending.close()
+    pending.close()
+    pending.end(1)
+    with pytest.raises(OSError, match="Bad file"):
+        pending.begin(2, FACTS)
+    assert [left.n for left in Pending(pending.folder).left()] == [1]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_full_disk_is_told_before_a_provider_is_asked(tmp_path: Path) -> None:
+    """A call that cannot be noted is an error of the one who begins it."""
+    pending = Pending(tmp_path / f"a{SUFFIX}")
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        journal = next(fd for fd in Path("/proc/self/fd").iterdir() if _leads_to(fd, pending.folder / "calls"))
+        os.dup2(full, int(journal.name))
+        with pytest.raises(OSError, match="No space"):
+            pending.begin(1, FACTS)
+    finally:
+        os.close(full)
+        pending.close()
+
+
+def _leads_to(fd: Path, path: Path) -> bool:
+    try:
+        return fd.readlink() == path
+    except OSError:
+        return False
 
 
 def test_folder_is_the_owners_alone(tmp_path: Path) -> None:
@@ -114,7 +159,7 @@ def test_folder_is_the_owners_alone(tmp_path: Path) -> None:
     pending = Pending(tmp_path / f"a{SUFFIX}")
     pending.begin(1, FACTS)
     assert pending.folder.stat().st_mode & 0o777 == 0o700
-    assert (pending.folder / "1").stat().st_mode & 0o777 == 0o600
+    assert (pending.folder / "calls").stat().st_mode & 0o777 == 0o600
 
 
 def test_calls_of_a_gateway_that_died_with_its_runner(tmp_path: Path, make_spec: Spec) -> None:
@@ -180,3 +225,35 @@ def test_recovered_line_is_appended_like_any_other(tmp_path: Path, make_spec: Sp
     (call,) = _recover(pending, make_spec())
     append_call(tmp_path / "copy.jsonl", call)
     assert read_calls(tmp_path / "copy.jsonl").calls == (call,)
+
+
+def test_bodies_of_a_recorded_call_get_their_files(tmp_path: Path, make_spec: Spec) -> None:
+    """What a killed gateway had noted of a call that has its line is kept; of one that has none, nothing is."""
+    spec = make_spec()
+    folder = spec.calls_file.parent / "bodies"
+    bodies = Bodies(folder, "full", [], [])
+    first, second = bodies.pack(b"first"), bodies.pack(b"second")
+    assert first is not None
+    assert second is not None
+    pending = Pending(tmp_path / f"a{SUFFIX}")
+    pending.begin(1, FACTS)
+    (call,) = _recover(pending, spec)
+    pending.begin(1, FACTS)
+    pending.keep(1, [first])
+    pending.begin(2, FACTS)
+    pending.keep(2, [second])
+    assert not folder.exists()
+    assert [call.n for call in _recover(Pending(pending.folder), spec)] == [2]
+    assert read_body(folder, first.sha256) == b"first"
+    assert [path.name for path in folder.iterdir()] == [f"{first.sha256}.zst"]
+    assert read_calls(spec.calls_file).calls[0] == call
+
+
+@pytest.mark.parametrize("bodies", ['"no object"', '{"00": "no base64!"}', "[1]"])
+def test_bodies_that_are_none_harm_nothing(tmp_path: Path, make_spec: Spec, bodies: str) -> None:
+    """A journal with something else in the place of bodies is recovered as far as it can be."""
+    folder = tmp_path / f"a{SUFFIX}"
+    Pending(folder).begin(1, FACTS)
+    _recover(Pending(folder), make_spec())
+    (folder / "calls").write_text(f'{{"n": 1, "bodies": {bodies}}}\n' + _begun(2, "{}").decode())
+    assert [call.n for call in _recover(Pending(folder), make_spec())] == [2]

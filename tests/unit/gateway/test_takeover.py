@@ -180,7 +180,7 @@ def test_stream_under_way_does_not_break(own: GatewaySettings, lasting: Spec, ca
             (session,) = first.sessions
             thread = threading.Thread(target=lambda: got.append(ask(session, say(stream=True))))
             thread.start()
-            wait_until(lambda: any(Path(first.folder).glob("*.pending/1")))
+            wait_until(lambda: any(file.stat().st_size for file in Path(first.folder).glob("*.pending/calls")))
             first.kill()
         with living(own) as gateway:
             assert gateway.open(spec) == session

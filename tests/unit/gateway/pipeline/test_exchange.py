@@ -33,7 +33,7 @@ ONCE = Traffic(retries=0)
 
 
 def test_call_is_recorded_before_its_answer_is_there(play: Play, said: Any) -> None:
-    """The line of a call, its bodies and the word to whoever listens are there when the answer is."""
+    """The line of a call and the word to whoever listens are there when the answer is, and its bodies with the process."""
     provider = said(pieces=WHOLE)
 
     async def look(scene: Any) -> None:
@@ -44,6 +44,9 @@ def test_call_is_recorded_before_its_answer_is_there(play: Play, said: Any) -> N
         assert (call.format, call.provider, call.n, call.status) == ("openai-chat", "openai", 1, 200)
         assert (call.model_asked, call.model_sent, call.model_used) == ("asked-1", "real-1", "real-1-0613")
         assert (call.tokens_in, call.tokens_out, call.tokens_cached, call.usage_source) == (11, 5, 8, "provider")
+        assert scene.served.pending.left() != []
+        await scene.served.afterwards.done()
+        assert scene.served.pending.left() == []
         assert read_body(file.parent / "bodies", str(call.request_sha256)) == json.dumps(HELLO).encode()
         assert read_body(file.parent / "bodies", str(call.response_sha256)) == WHOLE[0]
         told = Metered(session="s1", tokens_in=11, tokens_out=5, cost_usd=None, error=None)
@@ -456,13 +459,14 @@ def test_requests_under_way_have_only_so_much_room(play: Play, said: Any, monkey
 
 
 def test_bodies_that_cannot_be_kept_lose_no_line(play: Play, said: Any) -> None:
-    """A call whose bodies find no place has its line and its tokens all the same, and its answer reaches the framework."""
+    """A large call whose bodies find no place has its line and its tokens all the same, and its answer is passed on."""
+    large = {**HELLO, "user": "x" * (1 << 18)}
 
     async def look(scene: Any) -> None:
         folder = scene.served.spec.calls_file.parent / "bodies"
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.write_text("no folder")
-        assert (await scene.post(CHAT, HELLO))[0] == 200
+        assert (await scene.post(CHAT, large))[0] == 200
         (call,) = scene.served.calls
         assert (call.bodies, call.request_sha256, call.response_sha256) == ("off", None, None)
         assert call.usage_source == "provider"

@@ -44,6 +44,7 @@ def test_stream_passes_byte_for_byte(*, play: Play, said: Any, together: bool) -
         full = await scene.stream(CHAT, {**ASK, "stream_options": {"include_usage": True}})
         assert full == b"".join(FULL)
         assert without == b"".join([*WORDS, END, DONE])
+        await scene.served.afterwards.done()
         file = scene.served.spec.calls_file
         for call, got in zip(read_calls(file).calls, (without, full), strict=True):
             assert (call.tokens_in, call.tokens_out, call.usage_source) == (20, 3, "provider")
@@ -280,16 +281,19 @@ def test_defect_in_mid_stream_breaks_the_connection(play: Play, said: Any) -> No
 
 
 def test_request_that_cannot_be_kept_loses_no_line(play: Play, said: Any) -> None:
-    """A stream whose request finds no place is metered and passed on, and its line says that no bodies are kept."""
+    """Streams whose bodies find no place are metered and passed on; once that is known, lines say that none are kept."""
 
     async def look(scene: Any) -> None:
         file = scene.served.spec.calls_file
         file.parent.mkdir(parents=True)
         (file.parent / "bodies").write_bytes(b"no folder")
-        got = await scene.stream(CHAT, ASK)
-        assert DONE in got
-        (call,) = scene.served.calls
-        assert (call.fault, call.bodies, call.request_sha256) == (None, "off", None)
-        assert len(file.read_text().splitlines()) == 1
+        assert DONE in await scene.stream(CHAT, ASK)
+        await scene.served.afterwards.done()
+        assert not scene.served.afterwards.has_room
+        assert DONE in await scene.stream(CHAT, ASK)
+        first, second = scene.served.calls
+        assert (first.fault, first.bodies) == (None, "full")
+        assert (second.fault, second.bodies, second.request_sha256) == (None, "off", None)
+        assert len(file.read_text().splitlines()) == 2
 
     play(look, said(pieces=FULL, stream=True))
