@@ -11,14 +11,14 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import StorageError
 from runner.evidence.atomic import is_temporary, replacing, write_text
-from runner.evidence.body import Body
-from runner.evidence.content import Changed, read_file
+from runner.evidence.body import Body, ReadError
+from runner.evidence.content import Changed, check_file, open_file
 from runner.evidence.excludes import left_out, summary
 from runner.evidence.history.blobs import SEEN
 from runner.evidence.layout import RunLayout
@@ -125,27 +125,29 @@ def _take(body: Body, root: int, path: RawPath, entry: Entry, choice: _Choice) -
     if reason := choice.reason(path, entry):
         choice.skip(path, reason)
         return None
+    return _take_file(body, root, path, entry, choice)
+
+
+def _take_file(body: Body, root: int, path: RawPath, entry: Entry, choice: _Choice) -> Listed | None:
+    """Give a file to the archive, as far as it has been read: that it can be is known only then."""
     member = TarFile(path=path, size=entry.size, executable=bool(entry.mode & stat.S_IXUSR))
-    return _take_file(body, member, read_file(root, path, entry), choice)
-
-
-def _take_file(body: Body, member: TarFile, content: Iterator[bytes], choice: _Choice) -> Listed | None:
-    """Give a file to the archive piece by piece: a piece is written before the next one is known to be readable."""
     digest = hashlib.sha256()
     try:
-        piece = next(content, b"")
+        handle = open_file(root, path)
     except OSError as error:
-        choice.skip(member.path, f"cannot be read: {error.strerror}")
+        choice.skip(path, f"cannot be read: {error.strerror}")
         return None
-    body.write(header(member))
     try:
-        while piece:
-            digest.update(piece)
-            body.write(piece)
-            piece = next(content, b"")
-    except OSError as error:
-        raise Changed(member.path) from error
-    body.write(padding(member.size))
+        left = body.read(header(member), handle, entry.size, digest)
+        check_file(handle, path, entry, left)
+    except ReadError as error:
+        if error.begun:
+            raise Changed(path) from error
+        choice.skip(path, f"cannot be read: {error.why}")
+        return None
+    finally:
+        os.close(handle)
+    body.write(padding(entry.size))
     return Listed(member=member, sha256=digest.hexdigest())
 
 

@@ -33,18 +33,37 @@ def read_file(root: int, path: RawPath, entry: Entry) -> Iterator[bytes]:
         OSError: if it cannot be read.
         Changed: if it is not, or is no longer, the file that `entry` describes.
     """
-    try:
-        handle = open_below(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError as error:
-        if error.errno in _BECAME_ANOTHER:
-            raise Changed(path) from None
-        raise
+    handle = open_file(root, path)
     try:
         left = entry.size
         while left and (chunk := os.read(handle, min(left, CHUNK))):
             left -= len(chunk)
             yield chunk
-        if left or entry_of(os.fstat(handle)) != entry:
-            raise Changed(path)
+        check_file(handle, path, entry, left)
     finally:
         os.close(handle)
+
+
+def open_file(root: int, path: RawPath) -> int:
+    """Open what was a file when it was looked at.
+
+    Raises:
+        OSError: if it cannot be opened.
+        Changed: if it is no file any more.
+    """
+    try:
+        return open_below(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        if error.errno in _BECAME_ANOTHER:
+            raise Changed(path) from None
+        raise
+
+
+def check_file(handle: int, path: RawPath, entry: Entry, left: int) -> None:
+    """Check that an open file of which everything has been read, but `left` bytes, is the one that was looked at.
+
+    Raises:
+        Changed: if it is not, or is no longer.
+    """
+    if left or entry_of(os.fstat(handle)) != entry:
+        raise Changed(path)

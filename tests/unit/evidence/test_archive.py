@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,12 +22,12 @@ from runner.errors import StorageError
 from runner.evidence import archive as archive_module
 from runner.evidence.archive import write_archive
 from runner.evidence.compress import decompressed
-from runner.evidence.content import read_file
+from runner.evidence.content import open_file
 from runner.evidence.layout import RunLayout
 from runner.evidence.tarformat import TarFolder, header
 from runner.evidence.tree import scan
 from runner.evidence.verify import verify_archive
-from runner.evidence.walk import Entry, RawPath
+from runner.evidence.walk import RawPath
 
 KINDS = ["zstd", "gzip"]
 NAMES = st.text(alphabet="ab\u00fc\n-", min_size=1, max_size=40).filter(lambda name: name not in {".", ".."})
@@ -220,14 +220,14 @@ def test_name_of_the_manifest_is_taken(layout: RunLayout) -> None:
 
 def _disturb(monkeypatch: pytest.MonkeyPatch, disturb: Callable[[RawPath, int], object]) -> None:
     """Have `disturb` called with a path and how often it was read before, each time a file is read."""
-    read, reads = read_file, dict[RawPath, int]()
+    read, reads = open_file, dict[RawPath, int]()
 
-    def disturbed(root: int, path: RawPath, entry: Entry) -> Iterator[bytes]:
+    def disturbed(root: int, path: RawPath) -> int:
         disturb(path, reads.get(path, 0))
         reads[path] = reads.get(path, 0) + 1
-        yield from read(root, path, entry)
+        return read(root, path)
 
-    monkeypatch.setattr(archive_module, "read_file", disturbed)
+    monkeypatch.setattr(archive_module, "open_file", disturbed)
 
 
 @pytest.mark.parametrize("change", ["shrink", "grow", "vanish", "replace"])
