@@ -154,20 +154,26 @@ class Body:
         file = _Written(stream)
         file.write(first.compress(head) + first.flush())
         tar = hashlib.sha256(head)
-        remembered = self._chunks < _REMEMBERED
-        if remembered:
-            for start in range(0, self._chunks * CHUNK + self._at, CHUNK):
-                tar.update(self._memory[start : min(start + CHUNK, self._chunks * CHUNK + self._at)])
+        hashing = threading.Thread(target=self._hash, args=(tar,), name="hash")
+        hashing.start()
+        try:
+            while self._thread.is_alive():
+                self._thread.join(_MOMENT)
                 self._pass_on(file)
-        while self._thread.is_alive():
-            self._thread.join(_MOMENT)
-            self._pass_on(file)
+        finally:
+            hashing.join()
         self._complain()
         self._pass_on(file)
-        if not remembered:
+        if self._chunks >= _REMEMBERED:
             for chunk in self._again():
                 tar.update(chunk)
         return Packed(sha256=file.digest.hexdigest(), tar_sha256=tar.hexdigest(), bytes=file.bytes)
+
+    def _hash(self, tar: _Hash) -> None:
+        """Hash everything that was taken, if all of it is remembered."""
+        end = self._chunks * CHUNK + self._at
+        for start in range(0, end if self._chunks < _REMEMBERED else 0, CHUNK):
+            tar.update(self._memory[start : min(start + CHUNK, end)])
 
     def _advance(self, size: int) -> None:
         """Note that so many bytes more are in the chunk; hand it on if it is full, and wait for room for another."""

@@ -17,6 +17,10 @@ _MOST_SIZE = 8**11 - 1
 REGULAR, HARDLINK, SYMLINK, FOLDER = b"0", b"1", b"2", b"5"
 """Type flags of members."""
 _EXTENDED = b"x"
+_ZEROS = bytes(BLOCK)
+_REST = b"".join((b"ustar\x0000", bytes(32 + 32), b"%07o\0%07o\0" % (0, 0), bytes(155 + 12)))
+"""What ends every header: the format, no names of owners, no device, no prefix."""
+_REST_SUM = sum(_REST) + sum(b" " * 8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,21 +99,21 @@ def trailer(size: int) -> bytes:
 
 
 def _block(kind: bytes, path: bytes, target: bytes, size: int, mode: int) -> bytes:
-    fields = b"".join(
+    told = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, 0, 0, size, 0)
+    # The checksum is taken with its own eight bytes as spaces. Zeros add nothing, so only what is none is summed.
+    checksum = b"%06o\0 " % (sum(path) + sum(told) + sum(kind) + sum(target) + _REST_SUM)
+    return b"".join(
         (
-            path.ljust(_MOST_NAME, b"\0"),
-            b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, 0, 0, size, 0),
-            b" " * 8,
+            path,
+            _ZEROS[: _MOST_NAME - len(path)],
+            told,
+            checksum,
             kind,
-            target.ljust(_MOST_NAME, b"\0"),
-            b"ustar\x0000",
-            bytes(32 + 32),
-            b"%07o\0%07o\0" % (0, 0),
-            bytes(155 + 12),
+            target,
+            _ZEROS[: _MOST_NAME - len(target)],
+            _REST,
         )
     )
-    # The checksum is taken with its own eight bytes as spaces; they stand at offset 148.
-    return fields[:148] + b"%06o\0 " % sum(fields) + fields[156:]
 
 
 def _too_long(path: bytes, target: bytes, size: int) -> bytes:
