@@ -28,12 +28,21 @@ FRAMEWORKS = ("ghspec", "mini-swe-agent", "chatdev", "baes")
 SCENARIOS = ("hello", "crud", "shop", "library", "forum")
 OUTCOMES = ("passed", "passed", "passed", "failed", "timed_out", "broken")
 
+ESTIMATE = {
+    "experiments": ("all",),
+    "frameworks": ("chatdev",),
+    "scenarios": ("crud",),
+    "outcomes": ("passed", "failed", "timed_out", "exceeded"),
+}
+"""What `runner go` reads of earlier runs of its experiment, to say how long it will take."""
+
 THRESHOLDS = {
     "ledger_100k_list_added_seconds": 0.5,
     "ledger_100k_filter_added_seconds": 0.5,
     "ledger_100k_latest_seconds": 0.2,
     "ledger_100k_count_seconds": 0.3,
     "ledger_100k_every_row_seconds": 5.0,
+    "ledger_100k_estimate_seconds": 0.5,
 }
 """Figure -> largest value that is accepted."""
 
@@ -63,6 +72,7 @@ def measure() -> dict[str, float]:
                 "ledger_100k_latest_seconds": timed(lambda: ledger.rows(newest=200)),
                 "ledger_100k_count_seconds": timed(ledger.counts),
                 "ledger_100k_every_row_seconds": timed(ledger.rows),
+                "ledger_100k_estimate_seconds": timed(lambda: ledger.rows(**ESTIMATE, newest=20)),
             }
         return {**measure_commands(), **inside}
     finally:
@@ -98,6 +108,7 @@ def fill(output: Path) -> None:
             _rows(),
         )
         connection.execute("INSERT INTO memberships SELECT experiment, digest FROM runs")
+        connection.execute("INSERT INTO memberships SELECT 'all', digest FROM runs")
 
 
 def _rows() -> Iterator[tuple[object, ...]]:

@@ -22,6 +22,7 @@ from statistics import median
 
 import history
 import ledger
+import recovery
 import scheduling
 from gateway.measuring import METERED, measure_gateway
 
@@ -48,6 +49,7 @@ THRESHOLDS = {
     "gateway_metering_differences": 0.0,
     **history.THRESHOLDS,
     **ledger.THRESHOLDS,
+    **recovery.THRESHOLDS,
     **scheduling.THRESHOLDS,
 }
 """Figure -> largest value that is accepted."""
@@ -78,6 +80,7 @@ def main(metered: int = METERED) -> int:
         **gateway,
         **history.measure(),
         **ledger.measure(),
+        **recovery.measure(),
         **scheduling.measure(),
     }
     BUILD.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -97,3 +98,12 @@ class RunFinished(Event):
 
 EventSink = Callable[[Event], None]
 """Takes one event; must not raise and must return quickly; may be called from any thread."""
+
+
+def boottime() -> float:
+    """Return the seconds since boot, suspended ones too: the same for all processes, and nobody can set it.
+
+    What is to end at some time although its process may not see it ends by this clock (CLOCK_BOOTTIME, clock_gettime(2)):
+    the time of day of an event may be set back or forth.
+    """
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

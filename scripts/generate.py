@@ -10,7 +10,7 @@ from model_pages import event_section, model_section
 
 from runner import events
 from runner.cli.reference import cli_reference, exit_code_table, help_texts
-from runner.evidence import records
+from runner.evidence import records, verdicts
 from runner.execution.approvals import Answer
 from runner.gateway.calls import Call
 from runner.gateway.egress.connections import Connection
@@ -94,9 +94,18 @@ def records_page() -> str:
         plan.PlannedApproval,
         plan.PlannedAnswer,
         plan.PlannedRetry,
+        plan.PlannedCheck,
+        plan.JudgedAfter,
+        plan.Checker,
         plan.ImageRef,
         Call,
         Connection,
+        verdicts.CheckVerdict,
+        verdicts.Assertion,
+        verdicts.Evidence,
+        verdicts.Application,
+        verdicts.Judge,
+        verdicts.Finding,
     )
     return (
         "# Records\n\n"
@@ -104,7 +113,8 @@ def records_page() -> str:
         "run, complete; its `framework`, `limits` and `model` have the keys of [the configuration](configuration.md). "
         "`about` in `metrics.json` maps names to MetricAbout. Answer is `approvals/step_NNN.json`, Suspension also "
         "`approvals/step_NNN.asked.json`. Call is a line of `llm/calls.jsonl`, Connection one of "
-        "`llm/connections.jsonl`.\n\n" + "\n".join(model_section(model) for model in models)
+        "`llm/connections.jsonl`. `checks.json` is an object with `version` 1 and `checks`, a list of CheckVerdict.\n\n"
+        + "\n".join(model_section(model) for model in models)
     )
 
 

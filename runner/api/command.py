@@ -17,11 +17,13 @@ from runner.engine.docker import connect
 from runner.engine.owner import current
 from runner.engine.protocol import ContainerSpec, Engine, ImageInfo, Mount, Resources
 from runner.errors import ConfigError, EngineError, RunnerError
+from runner.events import EventSink
 from runner.evidence.layout import StepLayout
 from runner.evidence.untrusted import ShimReport, read_shim_report
 from runner.execution.cancellation import Cancellation
 from runner.execution.contain import Ended, Job, contain
 from runner.execution.container import FIXED_ENVIRONMENT
+from runner.execution.gate import Gate, for_a_while
 from runner.images.pipeline import ensure
 from runner.names import (
     EXIT_TIMED_OUT,
@@ -53,6 +55,8 @@ def run_command(
     limits: LimitsPatch | None = None,
     network: str = "none",
     check: bool = False,
+    patience: float = 60.0,
+    on_event: EventSink | None = None,
     project: str | Path | None = None,
     engine: Engine | None = None,
     process_environment: Mapping[str, str] | None = None,
@@ -72,6 +76,8 @@ def run_command(
         limits: what it may use, in place of the defaults of `limits` in an experiment; `timeout` outranks its own.
         network: `none`, or `bridge` for the engine's own network.
         check: whether to raise unless it exits with 0.
+        patience: seconds for which an engine that goes away is waited for; a container that runs goes on meanwhile.
+        on_event: told when such waiting begins and ends.
         project: folder whose project has the recipe; by default the one at or above the current folder.
         engine: an engine to use; by default the one that the command line would use.
         process_environment: settings such as DOCKER_HOST; by default the process's own.
@@ -81,7 +87,7 @@ def run_command(
         CommandFailed: with `check`, if it did not run and exit with 0; its `result` has everything.
     """
     order = _Order(
-        argv=_checked(argv, timeout, network),
+        argv=_checked(argv, timeout, network, patience),
         image=image,
         workspace=_folder(workspace),
         stdin=_bytes(stdin),
@@ -89,14 +95,12 @@ def run_command(
         timeout=timeout,
         limits=merge_limits(Limits(), limits or LimitsPatch()),
         network=network,
+        patience=patience,
+        tell=on_event or (lambda _: None),
         project=project,
         settings=settings(process_environment),
     )
-    try:
-        with contextlib.nullcontext(engine) if engine is not None else connect(order.settings) as used:
-            result = _run(order, used)
-    except (RunnerError, OSError) as error:
-        result = _never(order, str(error))
+    result = _carried_out(order, engine)
     if check and not result.ok:
         raise CommandFailed(result)
     return result
@@ -114,15 +118,19 @@ class _Order:
     timeout: float
     limits: Limits
     network: str
+    patience: float
+    tell: EventSink
     project: str | Path | None
     settings: Mapping[str, str]
 
 
-def _checked(argv: Sequence[str], timeout: float, network: str) -> tuple[str, ...]:
+def _checked(argv: Sequence[str], timeout: float, network: str, patience: float) -> tuple[str, ...]:
     if isinstance(argv, str) or not argv or not all(isinstance(one, str) and "\0" not in one for one in argv):
         raise ConfigError(f"{argv!r} is no command", why="it is a list of texts without NUL, the program first")
     if not 0 < timeout < float("inf"):
         raise ConfigError(f"timeout={timeout!r} is no time", why="it is seconds, above 0")
+    if not 0 <= patience < float("inf"):
+        raise ConfigError(f"patience={patience!r} is no time", why="it is seconds, 0 or more")
     if network not in {"none", "bridge"}:
         raise ConfigError(f"there is no network {network!r}", why="choices: none, bridge")
     return tuple(argv)
@@ -146,7 +154,18 @@ def _bytes(stdin: bytes | Path | None) -> bytes:
         raise ConfigError(f"stdin cannot be read: {error.strerror}", where=str(stdin)) from error
 
 
+def _carried_out(order: _Order, engine: Engine | None) -> CommandResult:
+    """Run the command, or say in the result why not."""
+    try:
+        with contextlib.nullcontext(engine) if engine is not None else connect(order.settings) as used:
+            return _run(order, used)
+    except (RunnerError, OSError) as error:
+        return _never(order, str(error))
+
+
 def _run(order: _Order, engine: Engine) -> CommandResult:
+    gate, cancellation = Gate(engine=for_a_while(engine.absence, order.patience)), Cancellation()
+    gate.reach(cancellation, order.tell)
     image = _image(order, engine)
     with _folders(order) as files:
         spec = _spec(order, engine, image, files)
@@ -157,9 +176,11 @@ def _run(order: _Order, engine: Engine) -> CommandResult:
             grace=order.limits.grace,
             log=order.limits.log,
             files=files,
-            cancellation=Cancellation(),
+            cancellation=cancellation,
             spent=[],
             shimmed=_has_shim(image),
+            gate=gate,
+            tell=order.tell,
         )
         ended = contain(job)
         result = _result(order, image, files, ended)

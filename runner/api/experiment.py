@@ -11,7 +11,7 @@ from runner.api.place import workplace
 from runner.api.results import Row, RunResult, load_run
 from runner.cli.planning import plan_runs, this_platform
 from runner.cli.unfinished_forks import unfinished_forks
-from runner.cli.work import Work, build_images, carry, clear_away, decided, open_work, slots_for
+from runner.cli.work import Work, build_images, carry, clear_away, decided, open_work, require_usable, slots_for
 from runner.cli.workplace import Workplace
 from runner.engine.protocol import Engine
 from runner.events import Event
@@ -155,6 +155,7 @@ class Experiment:
 def _go(work: Work, on_event: OnEvent, cancellation: Cancellation) -> ExperimentResult:
     clear_away(work)
     images = build_images(work, on_event)
+    require_usable(work, images)
     forks = unfinished_forks(work, images)
     planned = plan_runs(work.workplace, work.inputs, images.references, work.info.platform)
     runs = [*planned, *forks.runs]

@@ -15,12 +15,13 @@ from runner.evidence.archive import write_archive
 from runner.evidence.bundle import IMAGES, PROJECT_FOLDER, RUNS_FOLDER, Bundle, BundledImage, BundledRun, write_bundle
 from runner.evidence.records import RunRecord
 from runner.images.shipping import write_images
+from runner.names import CHECKER
 from runner.plan.models import ImageRef
 from runner.spec.project import Project
 from runner.spec.yaml import load_yaml
 
 _SUFFIXES = (".yaml", ".yml")
-_FILE_KEYS = frozenset({"prompt_file", "script_file", "stdin"})
+_FILE_KEYS = frozenset({"prompt_file", "script_file", "stdin", "bundle"})
 """Keys of scenarios and workflows that name a file beside them."""
 _SHARED_RECIPES = ("base", "builder")
 """Recipes below images/ that every other one is built on."""
@@ -160,7 +161,8 @@ def project_files(project: Project, chosen: Iterable[Chosen], recipes: Iterable[
     for file in (file for name in scenarios for file in _yaml_files(project.scenarios, name)):
         found |= set(_with_parts(file, project.workflows, set()))
     frameworks = {run.framework.name for run in records} | _listed(experiments, "frameworks")
-    for name in {*_SHARED_RECIPES, *recipes, *frameworks}:
+    judged = {CHECKER} if any(run.checks for run in records) else set()
+    for name in {*_SHARED_RECIPES, *recipes, *frameworks, *judged}:
         found |= set(_below(project.images / name))
     return {f"{PROJECT_FOLDER}/{path.relative_to(project.root).as_posix()}": path for path in sorted(found)}
 

@@ -6,13 +6,18 @@ import os
 import pwd
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from runner.cli.console import Console
-from runner.cli.finding import find_run, read_record
+from runner.cli.finding import Place, find_run, read_record
+from runner.engine.docker import connect
+from runner.engine.owner import current
 from runner.errors import ConfigError, ExitCode, StorageError
-from runner.execution.claim import holder
+from runner.execution.abandon import cancel_cut_off
+from runner.execution.claim import claim, holder
 from runner.execution.control import ask_to_cancel
+from runner.gateway.settings import runtime_folder
 from runner.ledger.rows import LedgerRow
 from runner.ledger.store import ledger_path, open_ledger
 
@@ -58,15 +63,27 @@ def cancel_all(console: Console, output: Path, *, wait: bool, at_once: bool) -> 
     return ExitCode.PASSED
 
 
-def cancel_run(console: Console, output: Path, text: str, *, wait: bool) -> int:
+def cancel_run(console: Console, output: Path, text: str, environment: Mapping[str, str], *, wait: bool) -> int:
     """Stop one run and let the others go on; one that has not begun is left out of the `go` at work.
 
+    A run whose runner has ended before it did is ended here and now, its containers with it.
+
+    Args:
+        console: where it is told.
+        output: folder of run directories.
+        text: the run, as a person types it.
+        environment: settings such as DOCKER_HOST.
+        wait: whether to return only when it has ended.
+
     Raises:
-        ConfigError: if there is no such run, it has ended, or no runner is at work.
-        StorageError: if the request cannot be written.
+        ConfigError: if there is no such run, it has ended, or has not begun and no runner is at work.
+        EngineError: if no runner is at work and the engine does not answer.
+        StorageError: if the request cannot be written, or what is left of the run cannot be kept.
     """
     framework, run_id, begun = _find(output, text)
     pid = holder(output)
+    if pid is None and begun:
+        return _end_cut_off(console, output, find_run(output, f"{framework}/{run_id}"), environment)
     if pid is None:
         raise _nobody(output)
     request = ask_to_cancel(output, framework, run_id)
@@ -79,6 +96,21 @@ def cancel_run(console: Console, output: Path, text: str, *, wait: bool) -> int:
     if wait:
         record = read_record(find_run(output, f"{framework}/{run_id}"))
         console.say(f"it has ended: {record.outcome or 'not yet'}{f': {record.reason}' if record.reason else ''}")
+    return ExitCode.PASSED
+
+
+def _end_cut_off(console: Console, output: Path, place: Place, environment: Mapping[str, str]) -> int:
+    """Finalise a run that nobody carries out any more."""
+    name = f"{place.framework}/{place.run_id}"
+    with claim(output), connect(environment) as engine, open_ledger(ledger_path(output)) as ledger:
+        # Whoever held the folder a moment ago may have ended it.
+        record = read_record(place)
+        if record.outcome is None:
+            runtime = runtime_folder(environment)
+            record = cancel_cut_off(engine, ledger, current(), place.layout, record, runtime=runtime)
+    console.say(
+        f"{name} had been cut off; it has ended: {record.outcome}{f': {record.reason}' if record.reason else ''}"
+    )
     return ExitCode.PASSED
 
 
@@ -113,6 +145,6 @@ def _planned(output: Path, text: str) -> LedgerRow | None:
 def _nobody(output: Path) -> ConfigError:
     return ConfigError(
         f"no runner is at work in {output}",
-        why="there is nothing to stop: what was cut off is kept, and goes on only with the next `runner go`",
-        hint="runner runs   lists the runs; another folder is named with --output",
+        why="there is nothing to stop: what was cut off is kept, and goes on with the next `runner go`",
+        hint="runner runs   lists the runs; `runner cancel RUN` gives one up that was cut off",
     )

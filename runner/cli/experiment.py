@@ -18,9 +18,20 @@ from runner.cli.live import notices, tell_all, watching
 from runner.cli.logging import logging_to
 from runner.cli.progress import begin
 from runner.cli.results import Results, rows_of, show_results
-from runner.cli.work import PreparedImages, Work, build_images, carry, clear_away, decided, open_work, slots_for
+from runner.cli.work import (
+    PreparedImages,
+    Work,
+    build_images,
+    carry,
+    clear_away,
+    decided,
+    impossible,
+    open_work,
+    require_usable,
+    slots_for,
+)
 from runner.cli.workplace import Workplace
-from runner.errors import ExitCode
+from runner.errors import ConfigError, ExitCode, ImageError
 from runner.events import EventSink, Notice
 from runner.execution.cancellation import Cancellation
 from runner.execution.control import Control
@@ -34,7 +45,7 @@ from runner.report.plan_tables import reasons, summary
 from runner.spec.load import Inputs
 
 _HISTORY = 20
-"""Latest finished runs per framework and scenario that the estimate looks at."""
+"""Finished runs per framework and scenario that the estimate looks at, the latest of the experiment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +89,19 @@ def _clear_away(session: Session) -> None:
 
 
 def prepare_images(session: Session) -> PreparedImages:
-    """Build what is missing, and show what cannot be built; errors as `build_images`."""
+    """Build what is missing, and show what cannot be built and which runs that keeps from being carried out.
+
+    Raises:
+        ImageError: if no run is left; it is the last of the errors shown.
+    """
     images = build_images(session.work, tell_all(notices(session.console), session.log))
+    try:
+        require_usable(session.work, images)
+    except (ImageError, ConfigError) as last:
+        for error in images.failed.values():
+            if error is not last:
+                session.console.error(error)
+        raise
     for error in images.failed.values():
         session.console.error(error)
     return images
@@ -121,7 +143,7 @@ def perform(
     work, console = session.work, session.console
     slots = slots_for(work, todo)
     kinds = [(run.framework.name, run.scenario) for run in todo]
-    progress = begin(kinds, jobs=min(slots, len(todo)), now=time.time(), history=_history(work))
+    progress = begin(kinds, jobs=min(slots, len(todo)), now=time.time(), history=_history(work, kinds))
     cancellation, title = Cancellation(), f"{work.inputs.experiment.value.name}, {work.label}"
     session.journal.plan(title, progress)
     with (
@@ -144,13 +166,20 @@ def perform(
         )
 
 
-def _history(work: Work) -> dict[tuple[str, str], list[float]]:
-    """Return wall times of runs finished before, for the estimate."""
+def _history(work: Work, kinds: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[float]]:
+    """Return wall times of runs finished before, for the estimate; however many there are, only the latest are read."""
     seconds: dict[tuple[str, str], list[float]] = {}
-    experiment = work.inputs.experiment.value
-    for row in work.ledger.rows(experiments=(experiment.name,), states=("done",)):
+    wanted = set(kinds)
+    rows = work.ledger.rows(
+        experiments=(work.inputs.experiment.value.name,),
+        frameworks={framework for framework, _ in wanted},
+        scenarios={scenario for _, scenario in wanted},
+        outcomes=FINAL_OUTCOMES,
+        newest=_HISTORY * len(wanted),
+    )
+    for row in rows:
         wall = row.metrics.get("wall_seconds")
-        if wall is not None and row.outcome in FINAL_OUTCOMES and row.model_label == work.label:
+        if wall is not None and row.model_label == work.label:
             seconds.setdefault((row.framework, row.scenario), []).append(wall)
     return {kind: values[-_HISTORY:] for kind, values in seconds.items()}
 
@@ -175,6 +204,7 @@ def conclude(session: Session, runs: Sequence[Run], images: PreparedImages, stop
         rows=rows,
         code=code,
         images_failed={name: error.what for name, error in images.failed.items()},
+        impossible=impossible(session.work, images),
         stopped=stopped,
     )
     show_results(session.console, results)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, JsonValue
 
 from runner.cli.finding import read_record
-from runner.cli.planning import plan_runs
+from runner.cli.planning import checker_of, plan_runs
 from runner.cli.states import Kept, done_after, kept_step, left_with_state, recipe_name
 from runner.errors import ConfigError
 from runner.evidence.history.oci import KeptStep
@@ -21,7 +21,7 @@ from runner.execution.place import Origin
 from runner.execution.values import Values
 from runner.plan.fork import Changes, Past, forked, performed_by, remaining
 from runner.plan.models import Ancestry, ImageRef, PlannedStep, Run
-from runner.spec.load import Inputs, answers_file, hash_answers, load_framework, load_parts
+from runner.spec.load import Inputs, answers_file, hash_answers, load_checker, load_framework, load_parts
 from runner.spec.loaded import Loaded, sources_of
 from runner.spec.located import Located
 from runner.spec.model import Model
@@ -93,6 +93,8 @@ def drafted(workplace: Workplace, args: Namespace, output: Path) -> Draft:
         left = remaining(record.run.steps, done, past_of(kept.place.layout, record, done))
         steps = tuple(performed_by(one, record.run.framework, framework.value) for one in left)
         inputs = _inputs(workplace, experiment, framework, steps)
+        if record.run.checks:
+            inputs = replace(inputs, checker=load_checker(workplace.project))
     return Draft(
         kept=kept,
         step=step,
@@ -128,7 +130,8 @@ def planned_fork(workplace: Workplace, draft: Draft, images: Mapping[str, ImageR
     parent, steps = draft.parent, draft.steps
     if not steps:
         planned = plan_runs(workplace, draft.inputs, images, platform)[0]
-        parent, steps = parent.model_copy(update={"parallel": planned.parallel}), planned.steps
+        update = {"parallel": planned.parallel, "checks": planned.checks}
+        parent, steps = parent.model_copy(update=update), planned.steps
     answers = hash_answers(draft.inputs.answers)
     changes = Changes(
         framework=draft.framework,
@@ -138,6 +141,8 @@ def planned_fork(workplace: Workplace, draft: Draft, images: Mapping[str, ImageR
         answers_sha256=answers.get((draft.framework.name, draft.scenario)),
         seed=draft.seed,
         prompts=draft.prompts,
+        checks=parent.checks,
+        checker=checker_of(draft.inputs.checker.value if draft.inputs.checker is not None else None, images),
     )
     run = forked(parent, [_with_image(step, images) for step in steps], ancestry, changes)
     if run.model is None and (closed := [one.id for one in run.steps if one.network == "gateway" and not one.allow]):

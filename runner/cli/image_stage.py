@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from runner.cli.workplace import Workplace
 from runner.engine.protocol import Engine
 from runner.events import Event, EventSink
 from runner.images.models import BuiltImage, ImageContext
 from runner.images.pipeline import Failure
+from runner.spec.site import SITE_FILE, Site, load_site
 
 
 def image_context(workplace: Workplace, engine: Engine, events: EventSink | None = None) -> ImageContext:
@@ -26,8 +28,19 @@ def image_context(workplace: Workplace, engine: Engine, events: EventSink | None
         engine=engine,
         environment=workplace.environment,
         events=events or _ignore,
+        rewrite=site_of(workplace.environment).sources.rewrite,
         user="0:0" if engine.info().rootless else f"{os.getuid()}:{os.getgid()}",
     )
+
+
+def site_of(environment: Mapping[str, str]) -> Site:
+    """Return the machine's rules; RUNNER_SITE may name another file.
+
+    Raises:
+        ConfigError: if they cannot be used.
+    """
+    named = environment.get("RUNNER_SITE")
+    return load_site(Path(named) if named else SITE_FILE, required=bool(named))
 
 
 def _ignore(event: Event) -> None:

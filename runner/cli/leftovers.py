@@ -15,11 +15,13 @@ from runner.engine.docker import connect
 from runner.engine.owner import Owner, current
 from runner.engine.protocol import Engine
 from runner.engine.sweep import Found, Survey, survey
-from runner.errors import EngineError, RunnerError, StorageError
+from runner.errors import ConfigError, EngineError, RunnerError, StorageError
 from runner.evidence.copying import remove_tree
 from runner.evidence.superseded import SUPERSEDED
 from runner.evidence.usage import Meter
 from runner.execution.recovery import stale_cgroups, sweep_dead
+from runner.gateway.leftovers import abandoned, remove_leftovers
+from runner.gateway.settings import runtime_folder
 from runner.images.locks import alone
 from runner.images.usage import ImageRoom, image_rooms
 from runner.names import LABEL_RUN
@@ -56,7 +58,9 @@ def collect(stack: ExitStack, workplace: Workplace, output: Path, wanted: Wanted
         StorageError: if the ledger cannot be used.
     """
     engine = _engine(stack, workplace, wanted)
-    groups = [engine] if isinstance(engine, Group) else list(_in_engine(engine))
+    # Calls that a dead gateway left open get their lines before what they belong to is collected.
+    groups = [_gateways(workplace)]
+    groups += [engine] if isinstance(engine, Group) else _in_engine(engine)
     if cut_off := unfinished(output):
         groups.append(cut_off)
     if wanted.superseded:
@@ -88,6 +92,22 @@ def _in_engine(engine: Engine) -> Iterator[Group]:
     yield _dead(engine, me, found)
     yield _cgroups(engine)
     yield _left_alone(found)
+
+
+def _gateways(workplace: Workplace) -> Group:
+    """Return the private folders of gateways that died together with their runner and that nobody can take over."""
+    try:
+        runtime = runtime_folder(workplace.environment)
+    except ConfigError as error:
+        return Group(title="not looked at", items=(("gateways", error.what),), remove=list, removable=False)
+    folders = abandoned(runtime)
+
+    def remove() -> list[str]:
+        remove_leftovers(runtime)
+        return [f"{folder} cannot be removed" for folder in folders if folder.exists()]
+
+    items = tuple((str(one), "") for one in folders)
+    return Group(title="folders of gateways that have ended", items=items, remove=remove)
 
 
 def _dead(engine: Engine, me: Owner, found: Survey) -> Group:

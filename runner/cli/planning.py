@@ -22,10 +22,11 @@ from runner.images.pipeline import known
 from runner.ledger.store import ledger_path, open_ledger
 from runner.plan.check import check_graphs
 from runner.plan.matrix import plan
-from runner.plan.models import ImageRef, Run
+from runner.plan.models import Checker, ImageRef, Run
 from runner.plan.resume import Decision, decide
 from runner.spec.egress import Packages
 from runner.spec.load import Inputs, hash_answers, hash_packages, load_all
+from runner.spec.models import Framework
 from runner.spec.overrides import Overrides
 
 Recordings = Mapping[Cell, Recording]
@@ -89,7 +90,15 @@ def plan_runs(
         workflows={name: one.value for name, one in inputs.workflows.items()},
         recordings=digests(recordings),
         packages_sha256=offered_packages(workplace, inputs.experiment.value.packages),
+        checker=checker_of(inputs.checker.value if inputs.checker is not None else None, images),
     )
+
+
+def checker_of(recipe: Framework | None, images: Mapping[str, ImageRef]) -> Checker | None:
+    """Return what judges; None without a recipe of it, or without its image."""
+    if recipe is None or recipe.name not in images:
+        return None
+    return Checker(image=images[recipe.name], command=recipe.command, environment=recipe.environment)
 
 
 def offered_packages(workplace: Workplace, packages: Packages | None) -> str | None:

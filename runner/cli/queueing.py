@@ -87,6 +87,7 @@ def queue_values(tickets: Sequence[Ticket], now: float) -> list[dict[str, object
             "reason": one.reason,
             "cpus": one.cpus,
             "memory": one.memory,
+            "gpus": list(one.devices) or one.gpus,
             "seconds": round(max(now - one.since, 0.0), 1),
         }
         for ticket in tickets

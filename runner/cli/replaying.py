@@ -184,7 +184,8 @@ def planned_again(run: Run, images: Mapping[str, ImageRef], way: Answering, pack
             why=f"its digest is {packages_sha256 or 'not known'}, and was {run.packages_sha256}",
             hint=f"put into {run.packages.folder if run.packages else 'it'} what was there then",
         )
-    changes: dict[str, object] = {"model": way.model}
+    # What is to be seen is whether the same comes of it: it is not judged a second time.
+    changes: dict[str, object] = {"model": way.model, "checks": (), "checker": None}
     if way.recording is not None:
         changes |= {"answers_sha256": None, "recording_sha256": digest(way.recording)}
     again = run.model_copy(update=changes)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from runner.cli.console import Console
 from runner.ledger.rows import LedgerRow
 from runner.ledger.store import Ledger
+from runner.plan.impossible import Impossible
 from runner.report.exit_code import WAITING
 from runner.report.format import plural
 from runner.report.ledger_tables import facts_of
@@ -33,6 +34,8 @@ class Results:
     """Exit code."""
     images_failed: Mapping[str, str] = field(default_factory=dict)
     """Images that could not be built, and why."""
+    impossible: Sequence[Impossible] = ()
+    """Runs that are left out for want of an image."""
     stopped: str = ""
     """Why some runs were not begun; empty if nothing kept them."""
 
@@ -54,6 +57,7 @@ def show_results(console: Console, results: Results) -> None:
                 "exit_code": int(results.code),
                 "stopped": results.stopped,
                 "images_failed": dict(results.images_failed),
+                "impossible": [asdict(one) for one in results.impossible],
                 "output": str(results.output),
                 "runs": result_values(facts),
             }
@@ -61,11 +65,30 @@ def show_results(console: Console, results: Results) -> None:
         return
     console.table(result_table(facts))
     _last_words(console, results.rows, results.output)
+    for line in impossible_lines(results.impossible, results.images_failed):
+        console.say(line)
     if results.stopped:
         left = sum(row.outcome is None and not row.waits_for for row in results.rows)
         console.say(f"stopped: {results.stopped}")
         console.say(f"  {plural(left, 'run')} not begun; find the cause first, then go again: they stay planned")
         console.say("  to go on whatever breaks: stop_after_broken: 0 in the experiment")
+
+
+def impossible_lines(impossible: Sequence[Impossible], why: Mapping[str, str]) -> list[str]:
+    """Say which runs are not possible here, and why.
+
+    Args:
+        impossible: runs that are left out.
+        why: reason by recipe whose image could not be had.
+    """
+    if not impossible:
+        return []
+    total = sum(one.runs for one in impossible)
+    lines = [f"not possible here: {plural(total, 'run')}, for want of an image; nothing is recorded of them"]
+    for one in impossible:
+        reasons = "; ".join(f"image of {name}: {why.get(name, 'not built')}" for name in one.images)
+        lines.append(f"  {one.framework}, {one.scenario}: {plural(one.runs, 'run')} ({reasons})")
+    return [*lines, "  each runner go tries to build again"]
 
 
 def _last_words(console: Console, rows: Sequence[LedgerRow], output: Path) -> None:

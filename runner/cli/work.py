@@ -10,16 +10,17 @@ from pathlib import Path
 from types import MappingProxyType
 
 from runner.cli.gateway_stage import gateway_of, packages_folder, spent_before
-from runner.cli.image_stage import image_context, split
+from runner.cli.image_stage import image_context, site_of, split
 from runner.cli.waiting import look_for_answers, look_for_cut_off
 from runner.cli.workplace import Workplace
 from runner.engine.admission import default_jobs
 from runner.engine.docker import connect
 from runner.engine.owner import current
 from runner.engine.protocol import Engine, EngineInfo
-from runner.engine.reservations import Reservations, Unlisted, open_reservations
+from runner.engine.reservations import Reservations, known_gpus, open_reservations
 from runner.engine.sweep import Swept
-from runner.errors import EngineError
+from runner.engine.unlisted import Unlisted
+from runner.errors import ConfigError, EngineError
 from runner.events import EventSink, Notice
 from runner.evidence.records import RunRecord
 from runner.execution.breaker import Breaker
@@ -43,10 +44,11 @@ from runner.gateway.settings import GatewaySettings
 from runner.images.pipeline import Failure, ensure
 from runner.ledger.removal import finish_removals
 from runner.ledger.store import Ledger, ledger_path, open_ledger
+from runner.plan.impossible import Impossible, impossible_runs
 from runner.plan.models import ImageRef, Run
 from runner.plan.resume import Decision, decide
 from runner.spec.load import Inputs
-from runner.spec.site import SITE_FILE, Site, load_site
+from runner.spec.site import SITE_FILE, Site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +113,7 @@ def open_work(
     output = workplace.project.output(inputs.experiment.value.output)
     # A missing key or price, or a mistake in the machine's rules, is found before anything is built or started.
     gateway = gateway_of(workplace, inputs)
-    named = workplace.environment.get("RUNNER_SITE")
-    site = load_site(Path(named) if named else SITE_FILE, required=bool(named))
+    site = site_of(workplace.environment)
     with ExitStack() as stack:
         stack.enter_context(claim(output))
         used = engine if engine is not None else stack.enter_context(connect(workplace.environment))
@@ -152,18 +153,33 @@ def clear_away(work: Work) -> Found:
 
 
 def build_images(work: Work, events: EventSink) -> PreparedImages:
-    """Build what is missing; an image that cannot be built keeps no run from running that does not need it.
-
-    Raises:
-        ImageError: if no run has all the images that it needs.
-    """
+    """Build what is missing; an image that cannot be built keeps no run from running that does not need it."""
     ready, failed = split(ensure(image_context(work.workplace, work.engine, events), work.inputs.recipes))
-    if failed and not work.inputs.usable_with(ready):
-        raise next(iter(failed.values()))
     return PreparedImages(
         references={name: ImageRef(tag=one.tag, id=one.id) for name, one in ready.items()},
         engine_ids={one.id: one.engine_id for one in ready.values()},
         failed=failed,
+    )
+
+
+def require_usable(work: Work, images: PreparedImages) -> None:
+    """Refuse to go on if no run has all the images that it needs.
+
+    Raises:
+        ImageError: the first reason why.
+    """
+    if images.failed and not work.inputs.usable_with(images.references):
+        raise next(iter(images.failed.values()))
+
+
+def impossible(work: Work, images: PreparedImages) -> Sequence[Impossible]:
+    """Return the runs that are left out for want of an image."""
+    inputs = work.inputs
+    return impossible_runs(
+        inputs.experiment.value,
+        {name: one.value for name, one in inputs.scenarios.items()},
+        {name: one.value for name, one in inputs.workflows.items()},
+        images.references,
     )
 
 
@@ -212,6 +228,7 @@ def carry(
         control: who may pause everything or stop single runs from elsewhere; None for nobody.
         follow: whether output lines are events too.
     """
+    _require_gpus(work, todo)
     timeout = work.inputs.experiment.value.limits.experiment_timeout
     with (
         _gateway(work, planned or todo, events) as gateway,
@@ -250,7 +267,21 @@ def _carry_out(work: Work, context: Context, todo: Sequence[Run], pool: LocalPoo
 def _reservations(work: Work) -> AbstractContextManager[Reservations]:
     """Take part in the sharing of the machine among all its users."""
     name = work.inputs.experiment.value.name
-    return open_reservations(current(), work.info, work.site, name, Unlisted(work.engine))
+    unlisted = Unlisted(work.engine)
+    return open_reservations(current(), work.info, work.site, name, unlisted, refresh=unlisted.forget)
+
+
+def _require_gpus(work: Work, todo: Sequence[Run]) -> None:
+    """Refuse what would wait for ever: a step that wants more devices than there are."""
+    known = known_gpus(work.info, work.site)
+    for run in todo:
+        for step in run.steps:
+            if step.limits.gpus > len(known):
+                raise ConfigError(
+                    f"step {step.id} of {run.scenario} wants {step.limits.gpus} GPUs (limits.gpus), and there are {len(known)}",
+                    why="the engine's NVIDIA runtime offers no more, and the site file names no others",
+                    hint=f'name them in {SITE_FILE} (`gpus: ["0"]`), or lower limits.gpus',
+                )
 
 
 def _gateway(work: Work, planned: Sequence[Run], events: EventSink) -> AbstractContextManager[Gateway | None]:
@@ -266,7 +297,6 @@ def _gateway(work: Work, planned: Sequence[Run], events: EventSink) -> AbstractC
 
     if work.fresh or not settings.budget.model_dump(exclude_none=True):
         return start_gateway(settings, tell)
-    digests = {run.digest for run in planned}
-    rows = work.ledger.rows(experiments=(experiment,))
-    spent = spent_before(work.output, (row for row in rows if row.digest in digests))
+    digests = {run.digest for run in planned if run.digest is not None}
+    spent = spent_before(work.output, work.ledger.rows(experiments=(experiment,), digests=digests))
     return start_gateway(replace(settings, spent=spent), tell)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.engine.gpus import read_gpus
 from runner.engine.protocol import ContainerState, EngineInfo
 from runner.errors import StorageError
 from runner.names import LABEL_CPUS, LABEL_MEMORY
@@ -44,6 +45,8 @@ class Room:
 
     cpus: float
     memory: int
+    gpus: frozenset[str] = frozenset()
+    """Ids of devices that somebody has for himself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +115,11 @@ def reserved(states: Iterable[ContainerState]) -> Room:
     Labels that cannot be read reserve nothing.
     """
     rooms = [_room(state.labels) for state in states if state.status == "running"]
-    return Room(cpus=sum(room.cpus for room in rooms), memory=sum(room.memory for room in rooms))
+    return Room(
+        cpus=sum(room.cpus for room in rooms),
+        memory=sum(room.memory for room in rooms),
+        gpus=frozenset().union(*(room.gpus for room in rooms)),
+    )
 
 
 def admit(wanted: Room, taken: Room, host: Room) -> Admission:
@@ -140,9 +147,10 @@ def admit(wanted: Room, taken: Room, host: Room) -> Admission:
 
 def _room(labels: Mapping[str, str]) -> Room:
     try:
-        return Room(cpus=float(labels.get(LABEL_CPUS, "0")), memory=int(labels.get(LABEL_MEMORY, "0")))
+        cpus, memory = float(labels.get(LABEL_CPUS, "0")), int(labels.get(LABEL_MEMORY, "0"))
     except ValueError:
-        return Room(cpus=0.0, memory=0)
+        cpus, memory = 0.0, 0
+    return Room(cpus=cpus, memory=memory, gpus=frozenset(read_gpus(labels)))
 
 
 def _gib(size: int) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from runner.engine.admission import Room, admit
+from runner.engine.gpus import choose
 from runner.spec.site import Site
 from runner.spec.units import show_bytes
 
@@ -34,6 +35,10 @@ class Demand:
     """When it was first asked for, seconds since boot."""
     asked: float
     """When it was last asked for, seconds since boot."""
+    gpus: int = 0
+    """Devices that it wants for itself."""
+    devices: tuple[str, ...] = ()
+    """Ids of those that it has."""
     granted: bool = False
     reason: str = ""
     """Why it waits."""
@@ -60,6 +65,8 @@ class Host:
 
     room: Room
     """What may be reserved in all."""
+    gpus: tuple[str, ...] = ()
+    """Ids of the devices that there are."""
     available: int | None = None
     """Bytes of memory that can be had without swapping; None if the kernel does not say."""
     load: float | None = None
@@ -97,9 +104,22 @@ def judge(demand: Demand, me: Ticket, scene: Scene) -> str:
     found = admit(demand.room, taken, scene.host.room)
     if not found.admitted:
         return found.reason
+    if reason := choose_gpus(demand, scene)[1]:
+        return reason
     if not (taken.cpus or taken.memory):
         return ""  # An idle machine takes any one, whatever else it does.
     return _strained(scene.host, scene.site)
+
+
+def choose_gpus(demand: Demand, scene: Scene) -> tuple[tuple[str, ...], str]:
+    """Return the devices that a container would get now; or none, and why it has to wait.
+
+    Args:
+        demand: what it needs.
+        scene: the machine and who shares it.
+    """
+    granted = {one for ticket in scene.tickets for held in ticket.demands if held.granted for one in held.devices}
+    return choose(demand.gpus, scene.host.gpus, granted | scene.others.gpus)
 
 
 def _beyond_share(demand: Demand, me: Ticket, scene: Scene) -> str:
@@ -109,6 +129,9 @@ def _beyond_share(demand: Demand, me: Ticket, scene: Scene) -> str:
         return f"{me.user} may have {share.containers} containers at once, and has {len(mine)}"
     if not mine:
         return ""
+    devices = sum(len(one.devices) for one in mine)
+    if share.gpus is not None and devices + demand.gpus > share.gpus:
+        return f"{me.user} may have {share.gpus} GPUs at once, and has {devices}"
     held = _sum(one.room for one in mine)
     if share.cpus is not None and held.cpus + demand.cpus > share.cpus + _SLACK:
         return f"{me.user} may reserve {share.cpus:g} cores, and has {held.cpus:g}"
@@ -133,13 +156,16 @@ def _ahead(demand: Demand, me: Ticket, scene: Scene) -> int:
         for one in ticket.demands
         if not one.granted and one.key != demand.key and scene.now - one.asked < _PATIENCE
         if not _beyond_share(one, ticket, scene)
+        # Who waits for a device that is taken may wait for hours: only those who want one as well wait behind.
+        if demand.gpus or not choose_gpus(one, scene)[1]
     )
 
 
 def _part(ticket: Ticket, host: Host) -> float:
     """Return the part of the machine that a runner holds, of the resource of which that is largest."""
     held = _sum(one.room for one in ticket.demands if one.granted)
-    return max(held.cpus / host.room.cpus, held.memory / host.room.memory)
+    devices = sum(len(one.devices) for one in ticket.demands if one.granted)
+    return max(held.cpus / host.room.cpus, held.memory / host.room.memory, devices / max(len(host.gpus), 1))
 
 
 def _strained(host: Host, site: Site) -> str:

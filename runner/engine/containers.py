@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -200,8 +200,14 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "IpcMode": "private",
         "Ulimits": _ulimits(limits),
         "LogConfig": {"Type": "local", "Config": _log_options(limits)},
+        **({"DeviceRequests": [_gpus(spec.gpus)]} if spec.gpus else {}),
         **({"CgroupParent": spec.cgroup_parent} if spec.cgroup_parent else {}),
     }
+
+
+def _gpus(devices: Sequence[str]) -> dict[str, Any]:
+    """Return the request for devices; of whichever driver the engine has for what is capable of `gpu`."""
+    return {"Driver": "", "Count": 0, "DeviceIDs": list(devices), "Capabilities": [["gpu"]], "Options": {}}
 
 
 def _ulimits(limits: Resources) -> list[dict[str, Any]]:

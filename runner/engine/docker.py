@@ -21,6 +21,7 @@ from docker import APIClient
 
 from runner.engine.api import Api
 from runner.engine.containers import DockerContainers
+from runner.engine.gpus import find_gpus
 from runner.engine.images import DockerImages, DockerVolumes
 from runner.engine.observer import DockerObserver
 from runner.engine.protocol import Containers, Engine, EngineInfo, Images, Observer, Unanswered, Volumes
@@ -261,5 +262,6 @@ def _describe(answer: Mapping[str, Any], version: Mapping[str, str], *, api_vers
         operating_system=answer["OperatingSystem"],
         has_init=bool(answer.get("InitBinary")) and init.get("ID") != _INIT_ABSENT,
         local=local,
+        gpus=find_gpus(answer.get("Runtimes") or ()) if local else (),
         containerd_images=any("io.containerd.snapshotter" in str(entry) for entry in answer["DriverStatus"] or ()),
     )

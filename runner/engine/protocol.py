@@ -50,6 +50,8 @@ class EngineInfo:
     """Whether the engine runs on this machine, so that its cgroups and folders are the ones seen here."""
     socket: str = ""
     """Path of its socket, if it has one on this machine."""
+    gpus: tuple[str, ...] = ()
+    """Ids of the GPUs that it can give to containers."""
     containerd_images: bool = False
     """Whether images are kept in containerd's store, whose ids are manifest digests."""
 
@@ -107,6 +109,8 @@ class ContainerSpec:
     """Read-only root file system, with a sized tmpfs at /tmp."""
     capabilities: tuple[str, ...] = ()
     """Capabilities kept; build and bootstrap containers need a few, steps none."""
+    gpus: tuple[str, ...] = ()
+    """Ids of the GPUs that it sees; no others."""
     hostname: str = "run"
     interactive: bool = False
     """Whether its standard input stays open for who attaches to it."""

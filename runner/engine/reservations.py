@@ -19,13 +19,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from runner.engine.admission import Room, capacity, reserved
-from runner.engine.arbitration import Demand, Host, Scene, Ticket, judge
+from runner.engine.admission import Room, capacity
+from runner.engine.arbitration import Demand, Host, Scene, Ticket, choose_gpus, judge
 from runner.engine.owner import Owner, from_labels, is_alive
-from runner.engine.protocol import ContainerState, Engine, EngineInfo
+from runner.engine.protocol import EngineInfo
 from runner.engine.shared import open_shared, shared_folder, shared_subfolder
-from runner.errors import EngineError
-from runner.names import LABEL_KIND
+from runner.events import boottime
 from runner.spec.site import Site
 
 FOLDER = "codegen-runner"
@@ -36,8 +35,6 @@ _LARGEST = 1024**2
 """Bytes of a ticket that are read; a larger one is no ticket of ours."""
 _LOCK_SECONDS = 2.0
 _LOOK_AGAIN = 0.002
-_FRESH_SECONDS = 5.0
-"""Seconds for which what the engine said is believed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +58,24 @@ class Reservations:
     """Measures the machine."""
     others: Callable[[tuple[str, ...]], Room]
     """Measures what running containers reserve that are not among these keys, for the engine alone knows of them."""
+    refresh: Callable[[], None] = lambda: None
+    """Has them be measured anew at the next look."""
     demands: dict[str, Demand] = field(default_factory=dict)
     mutex: threading.Lock = field(default_factory=threading.Lock)
     waiting: set[threading.Event] = field(default_factory=set)
     """Of those in this process who wait; set whenever it gives something back."""
 
-    def ask(self, key: str, room: Room, *, run: str, step: str, running: bool = False) -> str:
+    def ask(
+        self,
+        key: str,
+        room: Room,
+        *,
+        run: str,
+        step: str,
+        running: bool = False,
+        gpus: int = 0,
+        devices: tuple[str, ...] = (),
+    ) -> str:
         """Reserve room for a container, or say why it has to wait; then ask again, several times a second.
 
         Args:
@@ -75,6 +84,8 @@ class Reservations:
             run: id of its run.
             step: id of its step.
             running: whether it runs already, so that there is nothing to wait for.
+            gpus: devices that it wants for itself; which it gets `devices` tells.
+            devices: those that it has, if it runs already.
 
         Returns:
             Why it waits; empty once it is reserved, until `drop`.
@@ -88,22 +99,31 @@ class Reservations:
                 step=step,
                 cpus=room.cpus,
                 memory=room.memory,
+                gpus=gpus,
                 since=known.since if known is not None else now,
                 asked=now,
             )
             try:
                 with _locked(self.folder):
-                    reason = "" if running else self._judge(demand, now)
-                    self.demands[key] = replace(demand, granted=not reason, reason=reason)
+                    reason, given = ("", devices) if running else self._judge(demand, now)
+                    self.demands[key] = replace(demand, granted=not reason, reason=reason, devices=given)
                     self._write()
             except TimeoutError:
                 reason = "the register of reservations is busy"
                 self.demands[key] = replace(demand, reason=reason)
-            except OSError:
-                # Waiting for a register that cannot be used would hold up everything for a matter of courtesy.
-                reason = ""
-                self.demands[key] = replace(demand, granted=True)
+            except OSError as error:
+                # Waiting for a register that cannot be used would hold up everything for a matter of courtesy; that a
+                # device is nobody else's is more than that.
+                reason = (
+                    f"the register of reservations cannot be used: {error.strerror}" if gpus and not running else ""
+                )
+                self.demands[key] = replace(demand, granted=not reason, reason=reason, devices=devices)
         return reason
+
+    def devices(self, key: str) -> tuple[str, ...]:
+        """Return the ids of the devices that a container has."""
+        with self.mutex:
+            return self.demands[key].devices if key in self.demands else ()
 
     def drop(self, key: str) -> None:
         """Give back what was reserved, or stop waiting for it."""
@@ -134,7 +154,18 @@ class Reservations:
     def _path(self) -> Path:
         return self.folder / f"{self.owner.uid}-{self.owner.pid}-{self.owner.started}{_ENDING}"
 
-    def _judge(self, demand: Demand, now: float) -> str:
+    def _judge(self, demand: Demand, now: float) -> tuple[str, tuple[str, ...]]:
+        """Return why a container has to wait, or which devices it gets."""
+        mine, scene = self._look(now)
+        if demand.gpus and not judge(demand, mine, scene):
+            # Of a runner that has just died the engine alone knows which devices its containers have.
+            self.refresh()
+            mine, scene = self._look(now)
+        reason = judge(demand, mine, scene)
+        return reason, () if reason else choose_gpus(demand, scene)[0]
+
+    def _look(self, now: float) -> tuple[Ticket, Scene]:
+        """Return this runner's ticket, and everything there is."""
         tickets = read_tickets(self.folder)
         mine = Ticket(
             uid=self.owner.uid,
@@ -145,8 +176,7 @@ class Reservations:
         )
         rest = [one for one in tickets if (one.uid, one.pid) != (mine.uid, mine.pid)]
         keys = tuple(one.key for ticket in [mine, *rest] for one in ticket.demands)
-        scene = Scene(tickets=[mine, *rest], others=self.others(keys), host=self.host(), site=self.site, now=now)
-        return judge(demand, mine, scene)
+        return mine, Scene(tickets=[mine, *rest], others=self.others(keys), host=self.host(), site=self.site, now=now)
 
     def _write(self) -> None:
         written = _Written(owner=self.owner.labels(), experiment=self.experiment, demands=tuple(self.demands.values()))
@@ -168,6 +198,7 @@ def open_reservations(
     experiment: str,
     others: Callable[[tuple[str, ...]], Room],
     *,
+    refresh: Callable[[], None] = lambda: None,
     parent: Path | None = None,
 ) -> Iterator[Reservations]:
     """Take part in the sharing of this machine for as long as the block lasts.
@@ -178,6 +209,7 @@ def open_reservations(
         site: the machine's rules.
         experiment: what is carried out, for who looks at the queue.
         others: measures what containers reserve that are on no ticket.
+        refresh: has them be measured anew at the next look.
         parent: where the shared folder is; by default where all users have one.
 
     Raises:
@@ -186,19 +218,26 @@ def open_reservations(
     folder = shared_subfolder(FOLDER, parent or shared_folder())
     room = capacity(info)
     whole = Room(cpus=site.cpus or room.cpus, memory=site.memory or room.memory)
+    gpus = known_gpus(info, site)
     mine = Reservations(
         folder=folder,
         owner=owner,
         experiment=experiment,
         site=site,
-        host=lambda: Host(room=whole, available=_available(), load=_load(info.cpus)),
+        host=lambda: Host(room=whole, gpus=gpus, available=_available(), load=_load(info.cpus)),
         others=others,
+        refresh=refresh,
     )
     _remove_dead(folder, owner)
     try:
         yield mine
     finally:
         mine.close()
+
+
+def known_gpus(info: EngineInfo, site: Site) -> tuple[str, ...]:
+    """Return the ids of the devices that are handed out: what the site says, else what was found."""
+    return info.gpus if site.gpus is None else site.gpus
 
 
 def read_tickets(folder: Path, *, alive: Callable[[Owner], bool] = is_alive) -> list[Ticket]:
@@ -273,11 +312,6 @@ def _login(uid: int) -> str:
         return str(uid)
 
 
-def boottime() -> float:
-    """Return the seconds since boot, which are the same for all processes."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 def _available() -> int | None:
     """Return MemAvailable of proc_meminfo(5), bytes."""
     try:
@@ -292,24 +326,3 @@ def _load(cpus: int) -> float | None:
         return os.getloadavg()[0] / max(cpus, 1)
     except OSError:
         return None
-
-
-class Unlisted:
-    """Measures what running containers reserve that are on no ticket; the engine is asked every few seconds only."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._lock = threading.Lock()
-        self._asked = -_FRESH_SECONDS
-        self._states: list[ContainerState] = []
-
-    def __call__(self, keys: tuple[str, ...]) -> Room:
-        """Add up what those containers reserve whose names are not among the keys."""
-        with self._lock:
-            if time.monotonic() - self._asked >= _FRESH_SECONDS:
-                with contextlib.suppress(EngineError):
-                    # Only those are remembered: one that was on a ticket has ended when it is on none any more.
-                    found = self._engine.observer.find({LABEL_KIND: "attempt"})
-                    self._states = [state for state in found if state.name not in keys]
-                self._asked = time.monotonic()
-            return reserved(state for state in self._states if state.name not in keys)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,17 +36,18 @@ _OWN_FOLDERS = (
 """Where evidence is written in a run directory; what stands elsewhere belongs to the framework."""
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, durably; its mode follows the umask.
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file whole or not at all; its mode follows the umask.
 
     Args:
         path: where it goes; missing folders are made.
         data: the content.
+        durable: whether it is on the disk when this returns; if not, it outlives every process, but not the machine's end.
 
     Raises:
         StorageError: if it cannot be written; the file keeps its old content then.
     """
-    with replacing(path) as stream:
+    with replacing(path, durable=durable) as stream:
         stream.write(data)
 
 
@@ -54,7 +56,7 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def write_json(path: Path, value: BaseModel | Mapping[str, object]) -> None:
+def write_json(path: Path, value: BaseModel | Mapping[str, object], *, durable: bool = True) -> None:
     """Write a record as indented JSON, like `write_bytes`.
 
     A lone surrogate, which no JSON reader has to accept, becomes the visible text of its escape.
@@ -65,29 +67,54 @@ def write_json(path: Path, value: BaseModel | Mapping[str, object]) -> None:
     content = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     text = _LONE_SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)
-    write_bytes(path, f"{text}\n".encode())
+    write_bytes(path, f"{text}\n".encode(), durable=durable)
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file that takes the place of `path` when the block ends well, and is removed otherwise.
+
+    Args:
+        path: the file.
+        durable: whether it is on the disk when the block has ended.
 
     Raises:
         StorageError: if a file operation fails, in the block too.
     """
-    temporary = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
+    with replacing_all([path], durable=durable) as (stream,):
+        yield stream
+
+
+@contextlib.contextmanager
+def replacing_all(paths: Sequence[Path], *, durable: bool = True) -> Iterator[Sequence[BinaryIO]]:
+    """Open a temporary file for each of several paths of one folder; they take their places together, in this order.
+
+    Args:
+        paths: the files.
+        durable: whether they are on the disk when the block has ended.
+
+    Raises:
+        StorageError: if a file operation fails, in the block too.
+    """
+    temporary = [path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8)) for path in paths]
     try:
         try:
-            with os.fdopen(_create(temporary), "wb") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-            sync_folder(path.parent)
+            with contextlib.ExitStack() as files:
+                streams = [files.enter_context(os.fdopen(_create(one), "wb")) for one in temporary]
+                yield streams
+                for stream in streams:
+                    stream.flush()
+                    if durable:
+                        os.fsync(stream.fileno())
+            for one, path in zip(temporary, paths, strict=True):
+                one.replace(path)
+            if durable:
+                sync_folder(paths[0].parent)
         finally:
-            temporary.unlink(missing_ok=True)
+            for one in temporary:
+                one.unlink(missing_ok=True)
     except OSError as error:
-        raise storage_error(f"cannot write {path}", error) from error
+        raise storage_error(f"cannot write {paths[0]}", error) from error
 
 
 def storage_error(what: str, error: OSError) -> StorageError:
@@ -124,6 +151,44 @@ def sync_way(folder: Path, top: Path) -> None:
         while folder not in {top, folder.parent}:
             folder = folder.parent
             sync_folder(folder)
+    except OSError as error:
+        raise storage_error(f"cannot write to {folder}", error) from error
+
+
+def sync_files(folder: Path) -> None:
+    """Make the files of a folder durable, that were written without, and their names; a folder that is not there is fine.
+
+    Raises:
+        StorageError: if one cannot be synced.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for path in [one.path for one in entries if one.is_file(follow_symlinks=False)]:
+                handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+            sync_folder(folder)
+    except OSError as error:
+        raise storage_error(f"cannot write to {folder}", error) from error
+
+
+def sync_disk(folder: Path) -> None:
+    """Make everything durable that was written to the file system of a folder, by whomever (syncfs, sync(2)).
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            library = ctypes.CDLL(None, use_errno=True)
+            if library.syncfs(handle):
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+        finally:
+            os.close(handle)
     except OSError as error:
         raise storage_error(f"cannot write to {folder}", error) from error
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.names import VERDICTS_FILE
+
 
 @dataclass(frozen=True)
 class RunLayout:
@@ -26,6 +28,7 @@ class RunLayout:
     │   ├── stdout.log  stderr.log   of the last attempt
     │   ├── workspace/  workspace.tar.zst   the workspace after it, with `history: full` or `compressed`
     │   ├── conflicts/           what steps before it changed differently, of each side
+    │   ├── checks.json          what was said of the workspace after it; checks/<id>/ what each check was told and printed
     │   └── attempts/01/         stdout.log stderr.log out/ of earlier attempts
     ├── llm/calls.jsonl          one line per model call
     ├── llm/connections.jsonl    one line per other connection, made or refused
@@ -36,6 +39,9 @@ class RunLayout:
     ├── history/                 the workspace after every step, as an OCI image layout: a layer and a tag per step
     │   ├── oci-layout  index.json
     │   └── blobs/sha256/        layers, and what says which belong to which step
+    ├── checks.json              verdicts of all checks, the newest of each
+    ├── checks/<version>/        what was judged later: checks.json and steps/ like those of the run
+    ├── judging/                 copies that are being judged: only while that goes on
     ├── logs/run.log             this run's events, JSON lines
     ├── run.tar.zst              deterministic archive (or run.tar.gz)
     ├── run.tar.zst.sha256       its digest, for `sha256sum -c`
@@ -66,6 +72,11 @@ class RunLayout:
         return self.root / "state"
 
     @property
+    def bodies(self) -> Path:
+        """Return the folder of the bodies of model calls, which the gateway does not sync one by one."""
+        return self.root / "llm" / "bodies"
+
+    @property
     def calls(self) -> Path:
         return self.root / "llm" / "calls.jsonl"
 
@@ -76,6 +87,20 @@ class RunLayout:
     @property
     def conflicts(self) -> Path:
         return self.root / "conflicts"
+
+    @property
+    def checks(self) -> Path:
+        """Return the file of all verdicts."""
+        return self.root / VERDICTS_FILE
+
+    @property
+    def judging(self) -> Path:
+        """Return where copies are while they are judged."""
+        return self.root / "judging"
+
+    def judged_later(self, name: str) -> RunLayout:
+        """Return the layout of what was judged after the run's end, under a name made from the checks' version."""
+        return RunLayout(self.root / "checks" / name)
 
     @property
     def history(self) -> Path:
@@ -140,6 +165,15 @@ class StepLayout:
     @property
     def outputs(self) -> Path:
         return self.root / "out"
+
+    @property
+    def checks(self) -> Path:
+        """Return the file of verdicts on the workspace after the step."""
+        return self.root / VERDICTS_FILE
+
+    def check(self, name: str) -> StepLayout:
+        """Return where it is kept what a check was told and what it printed."""
+        return StepLayout(self.root / "checks" / name)
 
     @property
     def given(self) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections import deque
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runner.errors import RunnerError
-from runner.evidence.atomic import replacing, storage_error
+from runner.evidence.atomic import replacing_all, storage_error
 from runner.evidence.layout import StepLayout
 
 STREAMS = ("stdout", "stderr")
@@ -78,10 +77,8 @@ def collect_logs(chunks: Iterator[tuple[str, bytes]], layout: StepLayout, limit:
     Raises:
         StorageError: if the logs cannot be written.
     """
-    with contextlib.ExitStack() as files:
-        streams = {
-            name: _Stream(files.enter_context(replacing(layout.log(name))), int(limit * _MARGIN)) for name in STREAMS
-        }
+    with replacing_all([layout.log(name) for name in STREAMS]) as files:
+        streams = {name: _Stream(file, int(limit * _MARGIN)) for name, file in zip(STREAMS, files, strict=True)}
         trouble: RunnerError | None = None
         try:
             for name, chunk in chunks:

@@ -31,8 +31,10 @@ def value(unit: str, number: str | Number | None) -> str:
             return _size(float(number))
         case "USD":
             return f"{number:,.4f} USD"
+        case "share":
+            return f"{100 * number:.4g} %"
         case _:
-            return f"{number:,}"
+            return f"{number:,.4g}" if isinstance(number, float) else f"{number:,}"
 
 
 def _size(value: float) -> str:

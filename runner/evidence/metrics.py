@@ -19,6 +19,7 @@ from typing import Any
 
 from runner.engine.protocol import Usage
 from runner.evidence.atomic import write_json
+from runner.evidence.measures.of_run import LATER, not_yet, of_run
 from runner.evidence.readings import (
     UNITS,
     Number,
@@ -115,7 +116,11 @@ def step_metrics(step: MeasuredStep) -> MetricsReport:
 
 
 def run_metrics(
-    steps: Sequence[tuple[StepRecord, MetricsReport]], tree: TreeScan | None, *, cut_off: Sequence[str] = ()
+    steps: Sequence[tuple[StepRecord, MetricsReport]],
+    tree: TreeScan | None,
+    *,
+    cut_off: Sequence[str] = (),
+    logs: Reading | None = None,
 ) -> MetricsReport:
     """Return the metrics of a run, from what is kept of its steps and nothing else.
 
@@ -123,6 +128,7 @@ def run_metrics(
         steps: every step in order, those that were not performed too, with its metrics.
         tree: the workspace at the end.
         cut_off: steps that were under way when something broke, of which nobody knows what they used.
+        logs: contamination of the files that are the whole run's; None if nobody looked.
     """
     performed = [(step, report) for step, report in steps if step.attempts]
     beside = any(step.depends_on is not None for step, _ in steps)
@@ -138,7 +144,21 @@ def run_metrics(
         {"step": step.id, "index": step.index, **{name: report.totals[name] for name in METRIC_NAMES}}
         for step, report in steps
     )
-    return _report(added | _artifacts(tree), per_step=per_step)
+    looked = logs or unmeasured("nobody looked")
+    tokens = [(name, added[name]) for name in ("tokens_in", "tokens_out")]
+    judged = [
+        (f"step {step.id}", {name: reading_of(report, name) for name in LATER})
+        for step, report in steps
+        if step.attempts or step.decision is not None
+    ]
+    return _report(added | _artifacts(tree) | of_run(judged, tokens, added["cost_usd"], looked), per_step=per_step)
+
+
+def with_readings(report: MetricsReport, readings: Mapping[str, Reading]) -> MetricsReport:
+    """Return metrics with other readings in the place of some."""
+    values = {name: one.value for name, one in readings.items()}
+    about = {name: one.about(name) for name, one in readings.items()}
+    return replace(report, totals={**report.totals, **values}, about={**report.about, **about})
 
 
 def _over_steps(name: str, performed: Sequence[tuple[StepRecord, MetricsReport]], *, beside: bool) -> Reading:
@@ -155,13 +175,14 @@ def _over_steps(name: str, performed: Sequence[tuple[StepRecord, MetricsReport]]
         performed = [(step, report) for step, report in performed if step.kind not in WITHOUT_CONTAINER]
         if not performed:
             return unmeasured("no step had a container")
-    added = combine([(f"step {step.id}", _reading(report, name)) for step, report in performed], _rule(name))
+    added = combine([(f"step {step.id}", reading_of(report, name)) for step, report in performed], _rule(name))
     if name != "wall_seconds" or not beside:
         return added
     return side_by_side(added, [attempt for step, _ in performed for attempt in step.attempts])
 
 
-def _reading(report: MetricsReport, name: str) -> Reading:
+def reading_of(report: MetricsReport, name: str) -> Reading:
+    """Return a metric as the reading that it was written from."""
     about = report.about[name]
     return Reading(
         value=report.totals[name], source=about.source, exact=about.exact, status=about.status, reason=about.reason
@@ -242,7 +263,7 @@ def _step_readings(step: MeasuredStep, attempts: Sequence[Mapping[str, Reading]]
     }
     counted = {"steps_total": 1, "steps_passed": int(step.outcome == "passed"), "attempts": len(step.attempts)}
     known = {name: Reading(value=value, source="runner") for name, value in counted.items()}
-    return used | known | _artifacts(step.tree, _UNSEEN if step.attempts else _NOT_PERFORMED)
+    return used | known | _artifacts(step.tree, _UNSEEN if step.attempts else _NOT_PERFORMED) | not_yet()
 
 
 def _attempt_readings(attempt: MeasuredAttempt, model: Model | None) -> dict[str, Reading]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from runner.evidence.markdown import DASH, table, text, value
 from runner.evidence.metrics import MetricsReport
 from runner.evidence.readings import UNITS
 from runner.evidence.readme_steps import steps_section
 from runner.evidence.records import METRIC_NAMES, Outcome, RunRecord
+from runner.evidence.verdicts import CheckVerdict, tally
 from runner.plan.models import Run
 
 _VERDICTS: dict[Outcome, str] = {
@@ -22,12 +23,13 @@ _VERDICTS: dict[Outcome, str] = {
 }
 
 
-def render_readme(record: RunRecord, metrics: MetricsReport) -> str:
+def render_readme(record: RunRecord, metrics: MetricsReport, verdicts: Sequence[CheckVerdict] = ()) -> str:
     """Return the README of a run as Markdown.
 
     Args:
         record: the finished record; texts in it may come from the framework and are escaped.
         metrics: the run's metrics.
+        verdicts: what checks said of what was built.
     """
     run = record.run
     unfinished = "waits for approval" if record.suspended else "not finished"
@@ -47,9 +49,10 @@ def render_readme(record: RunRecord, metrics: MetricsReport) -> str:
         _host(record),
         "",
         *steps_section(record, metrics),
+        *_checks(verdicts),
         *_numbers(metrics),
         *_notes(record.notes),
-        *_places(record),
+        *_places(record, judged=bool(verdicts)),
         *_commands(record),
     ]
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -102,12 +105,29 @@ def _numbers(metrics: MetricsReport) -> list[str]:
     return ["## Numbers", "", *table(("metric", "value", "how", "remark"), rows, left=1), ""]
 
 
+def _checks(verdicts: Sequence[CheckVerdict]) -> list[str]:
+    if not verdicts:
+        return []
+    rows = [
+        (
+            text(one.check),
+            text(one.step),
+            "not judged" if one.verdict == "unjudged" else one.verdict,
+            str(tally([one])) if one.passed or one.failed else DASH,
+            text(one.reason),
+        )
+        for one in verdicts
+    ]
+    head = ("check", "after", "verdict", "assertions", "remark")
+    return ["## Checks", "", f"checks: {tally(verdicts)}", "", *table(head, rows, left=len(head)), ""]
+
+
 def _notes(notes: Iterable[str]) -> list[str]:
     lines = [f"- {text(note)}" for note in notes]
     return ["## Notes", "", *lines, ""] if lines else []
 
 
-def _places(record: RunRecord) -> list[str]:
+def _places(record: RunRecord, *, judged: bool) -> list[str]:
     places = [
         ("[generated_artifacts/](generated_artifacts/)", "the workspace at the end"),
         ("[steps/](steps/)", "prompt, logs, record and metrics of each step; earlier attempts under `attempts/`"),
@@ -117,6 +137,8 @@ def _places(record: RunRecord) -> list[str]:
         ("[logs/run.log](logs/run.log)", "what happened when, as JSON lines"),
         ("[state/](state/)", "what the framework kept for itself: HOME, caches"),
     ]
+    if judged:
+        places.append(("[checks.json](checks.json)", "what checks came to; each with its evidence in `steps/`"))
     if record.run.model is not None:
         places.append(("[llm/calls.jsonl](llm/calls.jsonl)", "every model call"))
     if record.run.packages is not None or any(step.allow for step in record.run.steps):

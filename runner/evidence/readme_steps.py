@@ -29,6 +29,10 @@ def steps_section(record: RunRecord, metrics: MetricsReport) -> list[str]:
         head[1:1] = ["kind", "after"]
         for step, row in zip(record.steps, rows, strict=True):
             row[1:1] = [step.kind, text(", ".join(after.get(step.id, ()))) or DASH]
+    if any(one.get("crud_effectiveness") is not None for one in measured.values()):
+        head.insert(-2, "crud")
+        for step, row in zip(record.steps, rows, strict=True):
+            row.insert(-2, value("share", measured.get(step.id, {}).get("crud_effectiveness")))
     left = 4 if graph else 2
     details = list(_details(record))
     return ["## Steps", "", *table(tuple(head), [tuple(row) for row in rows], left=left), "", *details]

@@ -78,6 +78,8 @@ class AttemptRecord(RecordModel):
     attempt: int = Field(description="From 1.")
     container: str = Field(description="Name of the container; empty for a step without one.")
     image_id: str = Field(description="Image the container was made from; empty for a step without one.")
+    gpus: tuple[str, ...] = ()
+    """Ids of the devices that it had for itself."""
     argv: tuple[str, ...] = Field(description="Command of the step; of a model step `model` and the model's name.")
     cwd: str | None = Field(None, description="Its working directory; null: there was none, or it was not recorded.")
     started_at: str | None = Field(description="UTC, ISO 8601.")
@@ -140,6 +142,8 @@ class Host(RecordModel):
     cpus: int
     memory_bytes: int
     runner_version: str
+    boot: str = ""
+    """The machine's boot, a random id: what was written under another one may not have reached the disk."""
 
 
 class RunRecord(RecordModel):
@@ -163,9 +167,10 @@ class RunRecord(RecordModel):
 class MetricAbout(RecordModel):
     """What one metric means and how it was come by."""
 
-    unit: str = Field(description="seconds, bytes, tokens, calls, USD, steps, attempts or files.")
+    unit: str = Field(description="What it is counted in, like seconds, bytes, tokens, USD, share or lines.")
     source: str = Field(
-        description="engine, cgroup, shim, stats, gateway, workspace, runner or none; of a cost the table of prices."
+        description="engine, cgroup, shim, stats, gateway, workspace, runner, records, checks, history or none; of a "
+        "cost the table of prices."
     )
     exact: bool = Field(description="False for a sample or an estimate.")
     status: Literal["measured", "derived", "partial", "unmeasured"] = Field(description="How complete it is.")
@@ -191,5 +196,29 @@ METRIC_NAMES = (
     "attempts",
     "artifact_files",
     "artifact_bytes",
+    "crud_effectiveness",
+    "endpoint_success",
+    "model_correctness",
+    "zero_defect",
+    "availability",
+    "carry_forward",
+    "tests_passed",
+    "imports_ok",
+    "ruff_findings",
+    "bandit_findings",
+    "complexity",
+    "automation_rate",
+    "human_interventions",
+    "retries",
+    "recovery_seconds",
+    "iterations",
+    "quality_per_token",
+    "quality_per_dollar",
+    "contamination",
+    "files_added",
+    "files_changed",
+    "files_removed",
+    "lines_added",
+    "lines_removed",
 )
 """Every metrics.json has exactly these names at its top level and in each element of `per_step`."""

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from runner.engine.protocol import ContainerSpec, Usage
-from runner.events import AttemptStarted, OutputLine
+from runner.events import AttemptStarted, OutputLine, boottime
 from runner.evidence.layout import StepLayout
 from runner.evidence.records import AnswerUse, AttemptRecord
 from runner.evidence.tree import TreeScan, changes, scan, unlock
@@ -45,13 +45,16 @@ class Order:
     """Seconds."""
     deadline_name: str
     """Which limit the deadline comes from, for the reason."""
+    gpus: tuple[str, ...] = ()
+    """Ids of the devices that are its alone."""
     left: Left | None = None
     """What a runner that has ended left of this attempt, which is seen to its end then; None for a new attempt."""
 
     @property
     def began(self) -> float:
-        """Return when the attempt began, seconds since the epoch."""
-        return self.left.begun.began if self.left is not None else now()
+        """Return when the attempt began, seconds since boot."""
+        began = self.left.begun.moment if self.left is not None else None
+        return began if began is not None else boottime()
 
     @property
     def step(self) -> PlannedStep:
@@ -101,7 +104,14 @@ def perform_attempt(order: Order) -> Attempt:
     expires = order.began + order.deadline + step.limits.grace + SLACK
     with model_session(context, run, step, order.number, expires=expires, taken_up=order.left is not None) as metered:
         spec = container_spec(
-            context, run, step, order.place, attempt=order.number, session=metered.session, deadline=order.deadline
+            context,
+            run,
+            step,
+            order.place,
+            attempt=order.number,
+            session=metered.session,
+            deadline=order.deadline,
+            gpus=order.gpus,
         )
         context.events(AttemptStarted(time=now(), run=run.id, step=step.id, attempt=order.number, container=spec.name))
         with _watch(order, spec) as watch:
@@ -235,6 +245,7 @@ def _record(order: Order, spec: ContainerSpec, ended: Ended, facts: Facts, verdi
         image_id=image_of(order.run, order.step).id or "",
         argv=command(order.run, order.step),
         cwd=spec.workdir,
+        gpus=order.gpus,
         started_at=iso(started),
         finished_at=iso(finished),
         seconds=_seconds(ended, report),

@@ -1,7 +1,8 @@
 """What is on disk of an attempt under way: written before its container is made, and before that is removed.
 
 Both files stand below `views/begun/` of the run, which is there only while the run goes on. From them a later runner
-takes up an attempt that an earlier one could not see to its end; format: JSON of the classes below.
+takes up an attempt that an earlier one could not see to its end; format: JSON of the classes below. Nothing is synced:
+after the machine's end no attempt goes on, and a run that was under way is done again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from runner.engine.gpus import read_gpus
 from runner.engine.protocol import ContainerState, Usage
 from runner.evidence.atomic import write_bytes
 from runner.evidence.layout import RunLayout
@@ -44,6 +46,8 @@ class Begun:
     deadline_name: str
     began: float
     """Seconds since the epoch, before the container was made."""
+    moment: float | None = None
+    """The same in seconds since boot, which nobody can set; None if an older version of this program wrote it."""
     boot: str
     """The machine's boot: what was written under another one may not have reached the disk."""
     incarnation: str
@@ -73,17 +77,23 @@ class Left:
     ended: Ended | None
     """What was kept of the container; None if that is still to be done."""
 
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Return the devices that the container has, or had."""
+        state = self.container or (self.ended.state if self.ended is not None else None)
+        return read_gpus(state.labels) if state is not None else ()
+
 
 _BEGUN, _COLLECTED = TypeAdapter(Begun), TypeAdapter(Collected)
 
 
 def write_begun(layout: RunLayout, index: int, begun: Begun) -> None:
-    """Write down that an attempt at the step at a position begins, durably.
+    """Write down that an attempt at the step at a position begins.
 
     Raises:
         StorageError: if it cannot be written; nothing may begin then.
     """
-    write_bytes(_begun(layout, index), _BEGUN.dump_json(begun))
+    write_bytes(_begun(layout, index), _BEGUN.dump_json(begun), durable=False)
 
 
 def read_begun(layout: RunLayout, index: int) -> Begun | None:
@@ -95,12 +105,12 @@ def read_begun(layout: RunLayout, index: int) -> Begun | None:
 
 
 def write_collected(layout: RunLayout, index: int, collected: Collected) -> None:
-    """Write down what is known of a container that is over and about to be removed, durably.
+    """Write down what is known of a container that is over and about to be removed.
 
     Raises:
         StorageError: if it cannot be written; the container has to stay then.
     """
-    write_bytes(_collected(layout, index), _COLLECTED.dump_json(collected))
+    write_bytes(_collected(layout, index), _COLLECTED.dump_json(collected), durable=False)
 
 
 def read_collected(layout: RunLayout, index: int, container: str) -> Ended | None:

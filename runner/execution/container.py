@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runner.engine.cgroup import parent_name
+from runner.engine.gpus import write_gpus
 from runner.engine.protocol import ContainerSpec, Mount, Resources
 from runner.evidence.atomic import storage_error
 from runner.evidence.layout import RunLayout, StepLayout
@@ -28,6 +29,7 @@ from runner.names import (
     LABEL_CPUS,
     LABEL_DIGEST,
     LABEL_FRAMEWORK,
+    LABEL_GPUS,
     LABEL_KIND,
     LABEL_MEMORY,
     LABEL_RUN,
@@ -130,6 +132,7 @@ def container_spec(
     attempt: int,
     session: Session | None,
     deadline: float,
+    gpus: Sequence[str] = (),
 ) -> ContainerSpec:
     """Return the container of one attempt.
 
@@ -141,6 +144,7 @@ def container_spec(
         attempt: number of the attempt, from 1.
         session: open gateway session, for a step that has a way out through it.
         deadline: seconds after which the shim ends the step.
+        gpus: ids of the devices that it has for itself.
 
     Raises:
         Unusable: if the step's command has a placeholder that does not exist.
@@ -151,7 +155,7 @@ def container_spec(
         name=name,
         image=context.images[image_of(run, step).id or ""],
         argv=_argv(run, step, deadline, forward=session is not None),
-        env=_environment(run, step, session),
+        env=_environment(run, step, session) | _devices(context, gpus),
         user=context.user,
         workdir=WORKSPACE_DIR,
         mounts=_mounts(context, run, step, place, session),
@@ -167,8 +171,10 @@ def container_spec(
             LABEL_RUN_DIR: os.fspath(context.layout(run).root),
             LABEL_CPUS: str(step.limits.cpus),
             LABEL_MEMORY: str(step.limits.memory),
+            **({LABEL_GPUS: write_gpus(gpus)} if gpus else {}),
             LABEL_CGROUP: parent or "",
         },
+        gpus=tuple(gpus),
         cgroup_parent=parent,
         network="bridge" if step.network == "open" else "none",
     )
@@ -230,6 +236,11 @@ def _environment(run: Run, step: PlannedStep, session: Session | None) -> dict[s
     ways_out = session.environment(model) if session is not None else {}
     recipe = run.framework.environment if _in_framework(run, step) else {}
     return {**FIXED_ENVIRONMENT, "PYTHONHASHSEED": str(run.seed), **recipe, **ways_out}
+
+
+def _devices(context: Context, gpus: Sequence[str]) -> dict[str, str]:
+    """Return what NVIDIA's runtime reads: an image that asks for all devices is not to get any that are not its own."""
+    return {"NVIDIA_VISIBLE_DEVICES": write_gpus(gpus) or "void"} if gpus or context.info.gpus else {}
 
 
 def _in_framework(run: Run, step: PlannedStep) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -23,6 +23,7 @@ from runner.execution.graph import Consideration
 from runner.execution.place import Unrestorable
 from runner.execution.slots import Turn
 from runner.execution.step import (
+    Devices,
     StepDone,
     StepOrder,
     break_step,
@@ -105,7 +106,7 @@ class Course:
             values=self._values(),
             remaining=self.clock.remaining,
             resting=turn.released if turn is not None else nullcontext,
-            turn=partial(self._turn, step) if turn is not None else _no_turn,
+            turn=partial(self._turn, step) if turn is not None else self._call_turn,
         )
         with self.clock.running():
             done = perform_step(order)
@@ -129,15 +130,22 @@ class Course:
         return take_up(self.context, self.run, step, begun, self.workspaces)
 
     @contextmanager
-    def _turn(self, step: PlannedStep, number: int, running: bool) -> Iterator[None]:  # noqa: FBT001  a callback's
+    def _turn(self, step: PlannedStep, number: int, running: Devices | None) -> Iterator[Devices]:
         """Hold what an attempt's container needs; waiting for that takes nothing of the run's time."""
         name = container_name(self.context, self.run, step, number)
         with ExitStack() as held:
             with self.clock.paused():
-                if not running:
+                if running is None:
                     self.context.gate.pass_(self.context.cancellation, self.context.events)
-                held.enter_context(reserved(self.context, self.run, step, name, running=running))
-            yield
+                gpus = held.enter_context(reserved(self.context, self.run, step, name, running=running))
+            yield gpus
+
+    @contextmanager
+    def _call_turn(self, _number: int, _running: Devices | None) -> Iterator[Devices]:
+        """Hold back a call of the model, which needs no container, while nothing new is to begin."""
+        with self.clock.paused():
+            self.context.gate.pass_(self.context.cancellation, self.context.events)
+        yield ()
 
     def skip(self, step: PlannedStep, cause: str, *, counts: bool) -> Verdict:
         """Skip a step that waited for another in vain."""
@@ -220,8 +228,3 @@ class Course:
                 seconds=seconds,
             )
         )
-
-
-def _no_turn(_number: int, _running: bool) -> AbstractContextManager[None]:  # noqa: FBT001  as the other
-    """Let a step begin that needs no container."""
-    return nullcontext()

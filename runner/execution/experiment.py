@@ -17,7 +17,7 @@ from runner.execution.context import Context, now, release
 from runner.execution.control import Control
 from runner.execution.executors.protocol import Executor
 from runner.execution.recovery import discard, read_record, settle
-from runner.execution.resume import cut_off, reload
+from runner.execution.resume import at_work, cut_off, reload
 from runner.execution.run import RunDone, perform_run
 from runner.execution.step import MOST_INTERRUPTED
 from runner.ledger.store import Ledger
@@ -81,7 +81,9 @@ class _Errand:
     def perform(self, run: Run) -> RunDone | None:
         """Perform one run and record it; None if it is not to begin now, or is somebody else's."""
         context, ledger = self.context, self.ledger
-        context.gate.pass_(context.cancellation, context.events)
+        # A pause holds back what is new; a container that a dead runner left is looked after all the same.
+        pass_gate = context.gate.reach if at_work(context, run) else context.gate.pass_
+        pass_gate(context.cancellation, context.events)
         if self.breaker.why or context.cancellation.cancelled:
             return None
         require_space(context.output)
@@ -160,7 +162,7 @@ def _begin(context: Context, run: Run, *, fresh: bool, notes: Sequence[str] = ()
     if not fresh and (resumed := cut_off(context, run)) is not None:
         return perform_run(context, run, resumed, notes=notes)
     discard(context, layout)
-    record = settle(layout, context.output, fresh=fresh)
+    record = settle(layout, context.output, context.owner.boot, fresh=fresh)
     if record is not None:
         return RunDone(record=record, totals=read_totals(layout.metrics))
     return perform_run(context, run, notes=notes)

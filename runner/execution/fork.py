@@ -1,4 +1,7 @@
-"""Begin a forked run: with the workspace that another run had after a step, kept as number 0 of its own history."""
+"""Begin a run that does not begin with nothing, and keep what it begins with as number 0 of its own history.
+
+A forked run begins with the workspace that another run had after a step, any other with the scenario's bundle.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,17 @@ from runner.evidence.layout import RunLayout
 from runner.evidence.tree import scan
 from runner.execution.context import Context
 from runner.execution.place import Origin
+from runner.execution.seeding import seed
 from runner.plan.models import Ancestry, Run
 
 ORIGIN = 0
-"""Number of the workspace that a forked run is given, in its own history."""
+"""Number of the workspace that a run begins with, in its own history."""
 ORIGIN_ID = "origin"
 """What is in the place of a step's name there."""
 
 
 def begin(context: Context, run: Run) -> tuple[str, ...]:
-    """Give a forked run the workspace it continues from, before its first step; any other run is left as it is.
+    """Give a run the workspace that it begins with, before its first step; one that begins with nothing is left as it is.
 
     Args:
         context: shared hands; `origins` says where the workspace is kept.
@@ -37,7 +41,7 @@ def begin(context: Context, run: Run) -> tuple[str, ...]:
         StorageError: if the workspace is no longer kept, is another one than was planned, or cannot be written.
     """
     if run.parent is None:
-        return ()
+        return seed(context.layout(run), run, run.start, ORIGIN, ORIGIN_ID) if run.start is not None else ()
     origin = context.origins.get(run.digest or "")
     if origin is None:
         raise _missing(run.parent, "nothing says where it is kept")

@@ -82,6 +82,10 @@ class Gate:
         """
         self._wait(cancellation, tell, lambda: self._seen.reason)
 
+    def reach(self, cancellation: Cancellation, tell: EventSink) -> None:
+        """Return when the engine is there, whatever else hinders: for what has begun already; otherwise as `pass_`."""
+        self._wait(cancellation, tell, lambda: self._seen.absence)
+
     def patiently(self, call: Callable[[], T], cancellation: Cancellation, tell: EventSink) -> T:
         """Make a call of the engine that does no harm when repeated, again whenever the engine was away meanwhile.
 
@@ -129,3 +133,23 @@ class Gate:
             tell(Notice(time=time.time(), text=f"waiting: {reason}", level="warning"))
         elif before and not reason:
             tell(Notice(time=time.time(), text=f"going on after {seen.looked - seen.since:.0f} s"))
+
+
+def for_a_while(absence: Callable[[], str], seconds: float) -> Callable[[], str]:
+    """Return a look at the engine that stops hindering once it has been away for so long.
+
+    Args:
+        absence: says why it does not answer, empty if it does.
+        seconds: how long it is waited for, each time it goes away.
+    """
+    away_since: list[float] = []
+
+    def look() -> str:
+        reason = absence()
+        if not reason:
+            away_since.clear()
+        elif not away_since:
+            away_since.append(time.monotonic())
+        return reason if away_since and time.monotonic() - away_since[0] < seconds else ""
+
+    return look

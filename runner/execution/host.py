@@ -10,7 +10,7 @@ from runner.evidence.records import Host
 from runner.names import PROJECT
 
 
-def describe_host(info: EngineInfo) -> Host:
+def describe_host(info: EngineInfo, boot: str) -> Host:
     """Return what a record says about the machine; nothing in it names the machine or its owner."""
     return Host(
         kernel=info.kernel,
@@ -21,6 +21,7 @@ def describe_host(info: EngineInfo) -> Host:
         cpus=info.cpus,
         memory_bytes=info.memory,
         runner_version=runner_version(),
+        boot=boot,
     )
 
 

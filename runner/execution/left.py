@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from runner.engine.protocol import ContainerState, NotFound, Usage
+from runner.events import boottime
 from runner.evidence.layout import RunLayout, StepLayout
 from runner.evidence.metrics import RESOURCES
 from runner.evidence.records import AttemptRecord
@@ -42,6 +43,7 @@ def begin_attempt(order: Order, earlier: Sequence[Attempt]) -> Begun:
         deadline=order.deadline,
         deadline_name=order.deadline_name,
         began=now(),
+        moment=boottime(),
         boot=context.owner.boot,
         incarnation=context.engine.incarnation(),
         earlier=tuple(Earlier(record=one.record, usage=one.usage, interrupted=one.interrupted) for one in earlier),

@@ -70,7 +70,7 @@ def model_session(
         run: the run.
         step: the step.
         attempt: number of the attempt.
-        expires: when the session ends if nobody is there any more to close it, seconds since the epoch; None: with us.
+        expires: when the session ends if nobody is there any more to close it, seconds since boot; None: with us.
         taken_up: whether an earlier runner began the attempt, whose calls then count as well.
 
     Raises:

@@ -11,20 +11,21 @@ from runner.plan.models import Run
 from runner.plan.schedule import TOLERABLE
 
 
-def outcome_of(steps: Iterable[StepRecord], trouble: str, conflict: str) -> tuple[Outcome, str]:
+def outcome_of(steps: Iterable[StepRecord], trouble: str, conflict: str, refused: str = "") -> tuple[Outcome, str]:
     """Return a run's outcome and why: that of the first step, by position, that counts and did not pass.
 
     Args:
         steps: every step, by position.
         trouble: what broke us; empty if nothing did.
         conflict: why changes could not be merged at the end; empty if they could.
+        refused: what a required check found wrong; empty if nothing.
     """
     if trouble:
         return "broken", trouble
     for step in steps:
         if step.counts and step.outcome != "passed":
             return step.outcome, f"step {step.id}: {step.reason}"
-    return ("failed", conflict) if conflict else ("passed", "")
+    return ("failed", conflict or refused) if conflict or refused else ("passed", "")
 
 
 def not_performed(run: Run, story: Story) -> list[StepDone]:

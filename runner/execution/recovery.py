@@ -12,27 +12,20 @@ from runner.engine.owner import Owner
 from runner.engine.protocol import ContainerState, Engine
 from runner.engine.sweep import Found, Swept, sweep
 from runner.errors import EngineError, StorageError
-from runner.evidence.atomic import remove_leftovers, write_json, write_text
-from runner.evidence.copying import remove_tree
+from runner.events import boottime
+from runner.evidence.atomic import remove_leftovers
 from runner.evidence.layout import RunLayout
 from runner.evidence.logs import collect_logs
-from runner.evidence.metrics import (
-    read_totals,
-    run_metrics,
-    write_metrics,
-)
-from runner.evidence.metrics_table import write_table
-from runner.evidence.readme import render_readme
-from runner.evidence.records import Outcome, RunRecord, StepRecord
+from runner.evidence.metrics import read_totals
+from runner.evidence.records import RunRecord
 from runner.evidence.superseded import set_aside
-from runner.evidence.tree import make_collectable, scan
 from runner.execution.begun import Begun, Collected, write_collected
 from runner.execution.claim import claim
+from runner.execution.closing import complete, finalise, is_whole, revoke
 from runner.execution.contain import Ended
-from runner.execution.context import Context, iso, now
+from runner.execution.context import Context
 from runner.execution.left import NEVER_STARTED
-from runner.execution.resume import ended_steps, goes_on, read_record, step_report, under_way
-from runner.execution.run import seal
+from runner.execution.resume import ended_steps, goes_on, read_record, under_way
 from runner.ledger.store import Ledger
 from runner.names import LABEL_CGROUP, LABEL_DEADLINE, LABEL_KIND, LABEL_RUN_DIR, LABEL_STEP
 from runner.plan.resume import is_final
@@ -42,9 +35,6 @@ __all__ = ["discard", "finish_interrupted", "read_record", "settle", "stale_cgro
 
 _GRACE = 5.0
 """Seconds between the polite signal and the kill for a container whose run is begun anew."""
-_INTERRUPTED = "interrupted: the runner ended before the run did"
-_SEVERAL = 2
-"""From so many steps under way at once the record names them: of one it is the one after the last."""
 
 
 def sweep_dead(engine: Engine, me: Owner, cgroups: Path = CGROUP_ROOT, output: Path | None = None) -> Swept:
@@ -120,7 +110,7 @@ class _Places:
 
 def _overdue(found: Found) -> bool:
     try:
-        return float(found.labels.get(LABEL_DEADLINE, "inf")) < now()
+        return float(found.labels.get(LABEL_DEADLINE, "inf")) < boottime()
     except ValueError:
         return False
 
@@ -176,19 +166,35 @@ def discard(context: Context, layout: RunLayout) -> None:
         return
     if context.gateway is not None:
         context.gateway.forget(layout.calls)
-    engine, place = context.engine, {LABEL_RUN_DIR: str(layout.root)}
+    context.gate.patiently(
+        lambda: remove_objects(context.engine, context.owner, layout, context.spent),
+        context.cancellation,
+        context.events,
+    )
 
-    def remove() -> None:
-        for state in engine.observer.find({**place, LABEL_KIND: "attempt"}):
-            engine.containers.stop(state.id, _GRACE)
-            _collect(engine, context.owner, engine.observer.inspect(state.id))
-            engine.containers.remove(state.id)
-            if parent := state.labels.get(LABEL_CGROUP):
-                context.spent.append(parent)
-        for name, _ in engine.volumes.find(place):
-            engine.volumes.remove(name)
 
-    context.gate.patiently(remove, context.cancellation, context.events)
+def remove_objects(engine: Engine, me: Owner, layout: RunLayout, spent: list[str]) -> None:
+    """Stop, collect and remove every container of a run, and its volumes.
+
+    Args:
+        engine: where they are.
+        me: the asking process, which holds the run's folder.
+        layout: the run.
+        spent: takes their parent cgroups.
+
+    Raises:
+        EngineError: if the engine refuses.
+        StorageError: if what is left cannot be kept; that container stays.
+    """
+    place = {LABEL_RUN_DIR: str(layout.root)}
+    for state in engine.observer.find({**place, LABEL_KIND: "attempt"}):
+        engine.containers.stop(state.id, _GRACE)
+        _collect(engine, me, engine.observer.inspect(state.id))
+        engine.containers.remove(state.id)
+        if parent := state.labels.get(LABEL_CGROUP):
+            spent.append(parent)
+    for name, _ in engine.volumes.find(place):
+        engine.volumes.remove(name)
 
 
 def finish_interrupted(output: Path, ledger: Ledger, me: Owner) -> list[RunRecord]:
@@ -215,76 +221,34 @@ def finish_interrupted(output: Path, ledger: Ledger, me: Owner) -> list[RunRecor
             ledger.suspend(lease, record)
             continue
         if record.outcome is None:
-            record = _finalise_interrupted(layout, record)
-        _complete(layout, record)
+            record = finalise(layout, record)
+        elif not is_whole(layout, record, me.boot):
+            record = revoke(layout, record)
+        complete(layout, record)
         ledger.finish(lease, record, read_totals(layout.metrics))
         finished.append(record)
     return finished
 
 
-def _finalise_interrupted(
-    layout: RunLayout, record: RunRecord, outcome: Outcome = "broken", reason: str = _INTERRUPTED
-) -> RunRecord:
-    """Write metrics, README and record of a run that was cut off; its finished steps keep what was metered."""
-    remove_leftovers(layout.root)
-    remove_tree(layout.views)
-    steps = ended_steps(layout, record)
-    measured = [(step, step_report(layout, record, step)) for step in steps]
-    cut_off = _cut_off(layout, record, steps)
-    metrics = run_metrics(measured, scan(layout.workspace) if layout.workspace.is_dir() else None, cut_off=cut_off)
-    final = record.model_copy(
-        update={
-            "outcome": outcome,
-            "reason": reason,
-            "finished_at": iso(now()),
-            "steps": steps,
-            "suspended": (),
-            "artifacts": layout.workspace.name,
-            "archive": layout.archive(record.run.archive).name if record.run.archive != "off" else None,
-            "notes": (*record.notes, *_told(cut_off), *make_collectable(layout.root)),
-        }
-    )
-    write_metrics(layout.metrics, metrics)
-    write_table(layout.metrics_table, metrics, measured)
-    write_text(layout.readme, render_readme(final, metrics))
-    write_json(layout.metadata, final)
-    return final
-
-
-def _cut_off(layout: RunLayout, record: RunRecord, ended: Sequence[StepRecord]) -> list[str]:
-    """Return the steps that were under way: those that left something and no record."""
-    known = {step.id for step in ended}
-    return [one.id for one in record.run.steps if one.id not in known and layout.step(one.index).root.is_dir()]
-
-
-def _told(names: Sequence[str]) -> list[str]:
-    """Return a note that names the steps that were under way."""
-    if len(names) < _SEVERAL:
-        return []
-    return [f"steps {', '.join(names)} were under way; what they printed is in their folders"]
-
-
-def _complete(layout: RunLayout, record: RunRecord) -> None:
-    """Do what the crash prevented after the record was final: remove the views, write the archive."""
-    if layout.views.exists():
-        remove_tree(layout.views)
-    if record.archive is not None and not (layout.root / record.archive).exists():
-        seal(layout, record)
-
-
 def _give_up(layout: RunLayout, record: RunRecord) -> RunRecord:
     """Finalise a run that is begun again: it was cut off, or it waits for people and is wanted anew."""
     if record.suspended:
-        return _finalise_interrupted(layout, record, "cancelled", "it waited for approval and was begun anew")
-    return _finalise_interrupted(layout, record)
+        return finalise(layout, record, "cancelled", "it waited for approval and was begun anew")
+    return finalise(layout, record)
 
 
-def settle(layout: RunLayout, output: Path, *, fresh: bool) -> RunRecord | None:
+def settle(layout: RunLayout, output: Path, boot: str, *, fresh: bool) -> RunRecord | None:
     """Bring a run directory found before its run starts into a final state.
 
     A record that was finalised counts, unless the run is wanted anew: its archive is written if that was what the
     crash prevented, and the record is returned. Anything else is finalised as interrupted and set aside, so that the
     run starts in an empty directory. Whoever wants to go on with a suspended run does not come here.
+
+    Args:
+        layout: where the run is.
+        output: the folder of runs.
+        boot: the machine's boot now.
+        fresh: whether the run is wanted anew.
 
     Raises:
         StorageError: if the directory cannot be moved.
@@ -293,10 +257,12 @@ def settle(layout: RunLayout, output: Path, *, fresh: bool) -> RunRecord | None:
         return None
     remove_leftovers(layout.root)
     record = read_record(layout)
+    if record is not None and record.outcome is not None and not is_whole(layout, record, boot):
+        record = revoke(layout, record)
     if record is not None and is_final(record.outcome, record.reason) and not fresh:
-        _complete(layout, record)
+        complete(layout, record)
         return record
     if record is not None and record.outcome is None:
-        _complete(layout, _give_up(layout, record))
+        complete(layout, _give_up(layout, record))
     set_aside(output, layout.root)
     return None

@@ -66,10 +66,21 @@ def cut_off(context: Context, run: Run) -> Resumed | None:
     )
 
 
+def at_work(context: Context, run: Run) -> bool:
+    """Tell whether a runner that has ended left a container of a run that goes on, at work or to be collected."""
+    layout = context.layout(run)
+    if not layout.views.is_dir():
+        return False
+    record = read_record(layout)
+    if record is None or record.run.digest != run.digest or not goes_on(layout, record, context.owner.boot):
+        return False
+    return any(one.container for one in under_way(layout, record, ended_steps(layout, record)).values())
+
+
 def goes_on(layout: RunLayout, record: RunRecord, boot: str) -> bool:
     """Tell whether a run that was cut off goes on at the step where it was.
 
-    It does not if a step of it is to be done again anyway, if views were half merged, if a fork may not have got all that
+    It does not if a step of it is to be done again anyway, if views were half merged, if it may not have got all that
     it begins with, or if the machine was started again since: what steps had written may not have reached the disk then.
 
     Args:
@@ -79,6 +90,8 @@ def goes_on(layout: RunLayout, record: RunRecord, boot: str) -> bool:
     """
     if record.outcome is not None or record.suspended or merging_mark(layout).exists():
         return False
+    if record.host.boot not in {"", boot}:
+        return False
     ended = {one.id: one for one in ended_steps(layout, record)}
     begun = {one.id: found for one in record.run.steps if (found := read_begun(layout, one.index)) is not None}
     if any(one.outcome in _DONE_AGAIN for one in ended.values()) or any(one.boot != boot for one in begun.values()):
@@ -87,7 +100,7 @@ def goes_on(layout: RunLayout, record: RunRecord, boot: str) -> bool:
     unknown = [one for one in record.run.steps if one.id not in {*ended, *begun}]
     if any(layout.step(one.index).root.exists() for one in unknown):
         return False
-    return bool(ended or begun) or record.run.parent is None
+    return bool(ended or begun) or (record.run.parent is None and record.run.start is None)
 
 
 def goes_on_at(layout: RunLayout, boot: str) -> str:
@@ -133,8 +146,9 @@ def _read_step(path: Path) -> StepRecord | None:
 
 
 def seconds_since(begun: Sequence[Begun], now: float) -> float:
-    """Return for how long something has been under way that an earlier runner began."""
-    return max(now - min(one.began for one in begun), 0.0) if begun else 0.0
+    """Return for how long something has been under way that an earlier runner began; `now` is in seconds since boot."""
+    moments = [one.moment for one in begun if one.moment is not None]
+    return max(now - min(moments), 0.0) if moments else 0.0
 
 
 def reload(context: Context, layout: RunLayout, record: RunRecord) -> Resumed:  # noqa: ARG001  part of the seam

@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 
 from runner.engine.protocol import Unanswered
 from runner.errors import RunnerError, one_line
-from runner.events import Event, EventSink, Notice, RunFinished, RunStarted, RunSuspended
+from runner.events import Event, EventSink, Notice, RunFinished, RunStarted, RunSuspended, boottime
 from runner.evidence.archive import write_archive
-from runner.evidence.atomic import remove_leftovers, sync_way, write_json, write_text
+from runner.evidence.atomic import remove_leftovers, sync_disk, sync_files, sync_way, write_json, write_text
 from runner.evidence.copying import remove_tree
 from runner.evidence.layout import RunLayout
-from runner.evidence.metrics import run_metrics, write_metrics
-from runner.evidence.metrics_table import write_table
+from runner.evidence.measures.completing import write_all
 from runner.evidence.readme import not_hermetic, render_readme
 from runner.evidence.records import RunRecord, StepRecord
 from runner.evidence.runlog import RunLog
-from runner.evidence.tree import make_collectable, scan
+from runner.evidence.tree import make_collectable
+from runner.evidence.verdicts import read_verdicts
 from runner.execution.bulk import too_much_to_archive
 from runner.execution.conditions import left_out
 from runner.execution.container import prepare_run
@@ -30,6 +30,7 @@ from runner.execution.course import Course
 from runner.execution.fork import begin
 from runner.execution.graph import drive
 from runner.execution.host import describe_host
+from runner.execution.judging import judge_run
 from runner.execution.outcome import not_performed, outcome_of, tolerated
 from runner.execution.resume import Resumed, seconds_since
 from runner.execution.story import Clock, Saver, Story, seconds_under_way, write_step
@@ -73,7 +74,7 @@ def perform_run(context: Context, run: Run, resumed: Resumed | None = None, *, n
     """
     layout = context.layout(run)
     prepare_run(layout, run)
-    record = _new_record(context, run) if resumed is None else resumed.record.model_copy(update={"run": run})
+    record = _new_record(context, run) if resumed is None else _again(context, run, resumed.record)
     story = _story(resumed)
     story.notes += notes
     with RunLog(layout.log) as log:
@@ -113,8 +114,14 @@ def _new_record(context: Context, run: Run) -> RunRecord:
         model_label=model_label(run.model),
         started_at=iso(now()) or "",
         finished_at=None,
-        host=describe_host(context.info),
+        host=describe_host(context.info, context.owner.boot),
     )
+
+
+def _again(context: Context, run: Run, record: RunRecord) -> RunRecord:
+    """Return the record of a run that goes on; what it writes from now on it writes under this boot of the machine."""
+    host = record.host.model_copy(update={"boot": context.owner.boot})
+    return record.model_copy(update={"run": run, "host": host})
 
 
 def _story(resumed: Resumed | None) -> Story:
@@ -136,7 +143,7 @@ def _perform_steps(context: Context, run: Run, story: Story, saver: Saver, resum
         if not (records or story.asked or cut_off):
             story.notes += begin(context, run)
             saver.save()
-        used = seconds_under_way(records) + seconds_since(tuple(begun.values()), now())
+        used = seconds_under_way(records) + seconds_since(tuple(begun.values()), boottime())
         with _brought_together(Workspaces(context, run, records, cut_off=cut_off), story) as workspaces:
             course = Course(
                 context=context,
@@ -149,6 +156,8 @@ def _perform_steps(context: Context, run: Run, story: Story, saver: Saver, resum
             )
             schedule = _schedule(context.layout(run), run, records)
             drive(schedule, course, context.slots, context.cancellation, inline=is_linear(run.steps))
+        if not story.asked:
+            story.refused = judge_run(context, run, [one.record for one in story.in_order()])
     except (RunnerError, OSError) as error:
         story.trouble = one_line(error)
         story.interrupted |= isinstance(error, Unanswered)
@@ -208,7 +217,7 @@ def _finalise(context: Context, record: RunRecord, story: Story) -> RunDone:
         if not layout.step(one.record.index).metadata.exists():
             write_step(layout, one)
     steps = [one.record for one in story.in_order()]
-    outcome, reason = outcome_of(steps, story.trouble, story.conflict)
+    outcome, reason = outcome_of(steps, story.trouble, story.conflict, story.refused)
     unkept = too_much_to_archive(layout, run)
     final = _with_steps(record, story).model_copy(
         update={
@@ -228,6 +237,8 @@ def _finalise(context: Context, record: RunRecord, story: Story) -> RunDone:
             ),
         }
     )
+    for folder in (layout.calls.parent, layout.bodies):
+        sync_files(folder)
     done = _written(layout, final, story, cut_off)
     if layout.views.exists():
         remove_tree(layout.views)
@@ -238,6 +249,8 @@ def _suspend(context: Context, record: RunRecord, story: Story) -> RunDone:
     """Leave a run that waits for people so that it can go on, here or after a restart."""
     waiting = story.waiting()
     layout = context.layout(record.run)
+    # It may wait for weeks, and over a restart of the machine, with no archive to fall back on.
+    sync_disk(layout.root)
     update = {"suspended": waiting, "artifacts": layout.workspace.name, "notes": (*_notes(story), *story.notes)}
     return _written(layout, _with_steps(record, story).model_copy(update=update), story)
 
@@ -245,10 +258,8 @@ def _suspend(context: Context, record: RunRecord, story: Story) -> RunDone:
 def _written(layout: RunLayout, record: RunRecord, story: Story, cut_off: Sequence[str] = ()) -> RunDone:
     """Write metrics, README and, last, the record."""
     steps = [(one.record, one.metrics) for one in story.in_order()]
-    metrics = run_metrics(steps, scan(layout.workspace), cut_off=cut_off)
-    write_metrics(layout.metrics, metrics)
-    write_table(layout.metrics_table, metrics, steps)
-    write_text(layout.readme, render_readme(record, metrics))
+    metrics = write_all(layout, record.run, steps, cut_off)
+    write_text(layout.readme, render_readme(record, metrics, read_verdicts(layout.checks)))
     write_json(layout.metadata, record)
     return RunDone(record=record, totals=metrics.totals)
 

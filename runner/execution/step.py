@@ -28,6 +28,8 @@ from runner.names import INPUTS_FOLDER
 from runner.plan.models import PlannedStep, Run
 from runner.spec.model import Model
 
+Devices = tuple[str, ...]
+"""Ids of GPUs."""
 MOST_INTERRUPTED = 2
 """Times that what ended with the engine is begun again: an engine that takes its containers down each time is no accident."""
 
@@ -49,9 +51,9 @@ class StepOrder:
     """Seconds left of limits.run_timeout."""
     resting: Callable[[], AbstractContextManager[None]] = nullcontext
     """Entered while the step waits before a further attempt, and needs no container."""
-    turn: Callable[[int, bool], AbstractContextManager[None]] = lambda _number, _running: nullcontext()
-    """Entered around each attempt's container, waiting until it may begin; takes the attempt's number, and whether its
-    container runs already."""
+    turn: Callable[[int, Devices | None], AbstractContextManager[Devices]] = lambda _number, _running: nullcontext(())
+    """Entered around each attempt's container, waiting until it may begin; takes the attempt's number, and if its container
+    runs already its devices; yields its devices."""
     left: Left | None = None
     """The last attempt that a runner which has ended began, if it can be seen to its end."""
     earlier: tuple[Attempt, ...] = ()
@@ -181,8 +183,8 @@ def _attempts(order: StepOrder, ready: Ready) -> tuple[list[Attempt], tuple[Outc
     before = lost = sum(one.interrupted for one in attempts)
     retry, place = ready.step.retry, order.place
     while True:
-        with order.turn(len(attempts) + 1, left is not None):
-            attempt, left = _attempt(order, ready, place, attempts, left), None
+        with order.turn(len(attempts) + 1, left.gpus if left is not None else None) as gpus:
+            attempt, left = _attempt(order, ready, place, attempts, left, gpus), None
         attempts.append(attempt)
         outcome, tries = attempt.record.outcome, len(attempts) - lost
         free = attempt.interrupted and lost - before < MOST_INTERRUPTED
@@ -199,7 +201,9 @@ def _attempts(order: StepOrder, ready: Ready) -> tuple[list[Attempt], tuple[Outc
             return attempts, (outcome, f"{attempt.record.reason}; {error.what}"), free
 
 
-def _attempt(order: StepOrder, ready: Ready, place: Place, earlier: Sequence[Attempt], left: Left | None) -> Attempt:
+def _attempt(  # noqa: PLR0917  what an attempt is made of, in one place
+    order: StepOrder, ready: Ready, place: Place, earlier: Sequence[Attempt], left: Left | None, gpus: Devices
+) -> Attempt:
     timeout, remaining = ready.step.limits.step_timeout, max(order.remaining(), _LEAST)
     attempt = Order(
         context=order.context,
@@ -210,6 +214,7 @@ def _attempt(order: StepOrder, ready: Ready, place: Place, earlier: Sequence[Att
         deadline=min(timeout, remaining),
         deadline_name="limits.step_timeout" if timeout <= remaining else "limits.run_timeout",
         left=left,
+        gpus=gpus,
     )
     if left is not None:
         attempt = replace(attempt, deadline=left.begun.deadline, deadline_name=left.begun.deadline_name)

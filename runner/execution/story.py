@@ -36,6 +36,8 @@ class Story:
     """What broke us; empty if nothing did."""
     conflict: str = ""
     """Why changes of steps could not be merged at the end; empty if they could."""
+    refused: str = ""
+    """What a required check found wrong; empty if nothing."""
     interrupted: bool = False
     """Whether something broke because the engine was away or ended."""
 

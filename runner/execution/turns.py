@@ -20,8 +20,10 @@ _TELL_AGAIN = 300.0
 
 
 @contextlib.contextmanager
-def reserved(context: Context, run: Run, step: PlannedStep, key: str, *, running: bool = False) -> Iterator[None]:
-    """Hold what a container needs inside the block, waiting for it as long as that takes.
+def reserved(
+    context: Context, run: Run, step: PlannedStep, key: str, *, running: tuple[str, ...] | None = None
+) -> Iterator[tuple[str, ...]]:
+    """Hold what a container needs inside the block, waiting for it as long as that takes; yield its devices.
 
     Once the run is stopped nobody waits any more: the block is entered without, to end at once by its own look.
 
@@ -30,22 +32,57 @@ def reserved(context: Context, run: Run, step: PlannedStep, key: str, *, running
         run: its run.
         step: its step, with the limits that are reserved.
         key: the container's name.
+        running: ids of the devices that it has, if it runs already; None for a new one.
+    """
+    wanted = Room(cpus=step.limits.cpus, memory=step.limits.memory)
+    if context.reservations is None:
+        # Nobody else is looked at: there is one container at a time, or none that wants a device.
+        yield context.info.gpus[: step.limits.gpus] if running is None else running
+        return
+    names, wish = {"run": run.id, "step": step.id}, step.limits.gpus
+    with reserved_room(context, wanted, key, **names, running=running is not None, gpus=wish, devices=running or ()):
+        yield context.reservations.devices(key)
+
+
+@contextlib.contextmanager
+def reserved_room(
+    context: Context,
+    wanted: Room,
+    key: str,
+    *,
+    run: str,
+    step: str,
+    running: bool = False,
+    gpus: int = 0,
+    devices: tuple[str, ...] = (),
+) -> Iterator[None]:
+    """Hold room for a container inside the block; see `reserved`.
+
+    Args:
+        context: shared hands.
+        wanted: what it needs.
+        key: the container's name.
+        run: id of its run.
+        step: what of the run it is for, in a word or two.
         running: whether it runs already.
+        gpus: devices that it wants for itself.
+        devices: ids of those that it has, if it runs already.
     """
     if context.reservations is None:
         yield
         return
-    wanted = Room(cpus=step.limits.cpus, memory=step.limits.memory)
     told = time.monotonic() + _TELL_AFTER - _TELL_AGAIN
     woken = threading.Event()
     try:
         with context.reservations.heard(woken), context.cancellation.told(woken.set):
             while not context.cancellation.cancelled and (
-                reason := context.reservations.ask(key, wanted, run=run.id, step=step.id, running=running)
+                reason := context.reservations.ask(
+                    key, wanted, run=run, step=step, running=running, gpus=gpus, devices=devices
+                )
             ):
                 if time.monotonic() - told >= _TELL_AGAIN:
                     told = time.monotonic()
-                    context.events(Notice(time=now(), run=run.id, text=f"step {step.id} waits for its turn: {reason}"))
+                    context.events(Notice(time=now(), run=run, text=f"step {step} waits for its turn: {reason}"))
                 # What is given back between asking and waiting is not missed: it was set then.
                 woken.wait(_LOOK_AGAIN)
                 woken.clear()

@@ -238,7 +238,7 @@ def keep_sides(folder: Path, found: Iterable[Conflict]) -> None:
 def save_changes(folder: Path, changes: Mapping[str, tuple[Changes, Mapping[RawPath, int]]]) -> None:
     """Write down what a step changed, for a run that is suspended before that is merged.
 
-    Format: JSON; per view the changed paths, and the permissions of paths that were opened, paths in hexadecimal.
+    Not synced: whoever suspends a run syncs all of it. Format: JSON; per view the changed paths, and the permissions of paths that were opened, paths in hexadecimal.
 
     Raises:
         StorageError: if it cannot be written.
@@ -250,7 +250,7 @@ def save_changes(folder: Path, changes: Mapping[str, tuple[Changes, Mapping[RawP
         }
         for key, (one, locked) in changes.items()
     }
-    write_json(folder / _CHANGES, {"version": 1, "views": content})
+    write_json(folder / _CHANGES, {"version": 1, "views": content}, durable=False)
 
 
 def load_changes(layout: RunLayout, name: tuple[str, int]) -> Mapping[str, Changes]:

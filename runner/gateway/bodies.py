@@ -121,7 +121,7 @@ def body_path(folder: Path, digest: str) -> Path:
 def put(folder: Path, body: Packed) -> None:
     """Write a body under its name, once, whole or not at all; nothing if there is only a digest.
 
-    It is not synced: a body that is lost with the machine is told by its absence.
+    Not synced: the runner does that for all of a run, once, before its record is final.
 
     Raises:
         OSError: if it cannot be written.

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from runner.events import boottime
 from runner.gateway.asking import request
 from runner.gateway.pending import SUFFIX, Remembered, recover_folder, recover_session, remembered
 from runner.gateway.session import GatewayError
@@ -63,7 +64,7 @@ def heirless(runtime: Path, home: Path) -> Iterator[tuple[Path, int]]:
 
 def lasting(folder: Path) -> list[Remembered]:
     """Return the sessions of a dead gateway's folder that may be gone on with: those that have not expired."""
-    now = time.time()
+    now = boottime()
     return [one for one in remembered(folder) if one.spec.expires is not None and one.spec.expires > now]
 
 
@@ -98,6 +99,19 @@ def remove_leftovers(runtime: Path) -> list[Path]:
             remove_folder(folder)
             gone.append(folder)
     return gone
+
+
+def abandoned(runtime: Path) -> list[Path]:
+    """Return our folders that `remove_leftovers` would remove now without waiting for anybody; nothing is changed."""
+    return [folder for folder in sorted(runtime.glob(f"{_PREFIX}*")) if _is_abandoned(folder)]
+
+
+def _is_abandoned(folder: Path) -> bool:
+    if _never_begun(folder):
+        return True
+    free = _ours(folder) and (folder / _LOCK).exists() and not _held(folder, _LOCK) and not _held(folder, _OWNER)
+    home = _home(folder)
+    return free and not (home is not None and home.is_dir() and lasting(folder))
 
 
 def forget(runtime: Path, calls_file: Path) -> None:

@@ -50,7 +50,7 @@ class SessionSpec:
     needs_answers: bool = True
     """Whether scripted answers for the step have to be there; a program of the user's own may call no model at all."""
     expires: float | None = None
-    """When the session ends if its runner is dead and no other takes it over, seconds since the epoch: the attempt's
+    """When the session ends if its runner is dead and no other takes it over, seconds since boot (`events.boottime`): the attempt's
     deadline and what its container may still need to end. None: together with its runner. A living runner's sessions
     do not expire: it closes them itself."""
 

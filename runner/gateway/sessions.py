@@ -8,7 +8,6 @@ import dataclasses
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +17,7 @@ import aiohttp
 from aiohttp import web
 from pydantic import SecretStr
 
+from runner.events import boottime
 from runner.gateway.bodies import FOLDER, Bodies
 from runner.gateway.boot import Boot
 from runner.gateway.budgets import Purse, Purses, spent_by
@@ -334,7 +334,7 @@ async def _listen(served: Served, session: Session, egress: Egress | None, liste
         egress=egress,
         port=port,
         socket=socket,
-        until=None if served.spec.expires is None else loop.time() + served.spec.expires - time.time(),
+        until=None if served.spec.expires is None else loop.time() + served.spec.expires - boottime(),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runner.errors import ConfigError, ImageError
-from runner.images import build, cas, locks, records, saved
+from runner.images import build, cas, locks, patches, records, saved
 from runner.images.layers import Node, Tree, content_digest, read_layer
 from runner.images.lockfile import Artifact
 from runner.images.models import BuiltImage, Finding, ImageContext, Recipe
@@ -43,6 +43,10 @@ def _check(ground: Ground, recipe: Recipe, *, rebuild: bool) -> list[Finding]:
     bad = [problem for one in lock.artifacts if (problem := _artifact(ground.ctx.cache, one, recipe.name))]
     absent = sum(not cas.path_of(ground.ctx.cache, one.sha256).exists() for one in lock.artifacts)
     findings += [Finding(name=recipe.name, ok=False, text=problem) for problem in bad]
+    findings += [
+        Finding(name=recipe.name, ok=True, text=f"patched, {file}: {reason}")
+        for file, reason in patches.of(recipe).items()
+    ]
     if not bad:
         text = f"{total - absent} artifacts in the cache are what the lock says, {absent} are not fetched"
         findings.append(Finding(name=recipe.name, ok=True, text=text))

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.images import patches
 from runner.images.cas import CHUNK
 from runner.images.lockfile import Lock
 from runner.images.models import Recipe
-from runner.images.recipe import ContextFile, installer, local_source, recipe_files
+from runner.images.recipe import ContextFile, installer, local_source, patcher, recipe_files
 from runner.images.tarball import DIRECTORY, SYMLINK, Entry
 
 ARTIFACTS = "artifacts"
@@ -43,6 +44,8 @@ def members(
     yield _bytes("Dockerfile", (recipe.folder / "Dockerfile").read_bytes(), date)
     yield _bytes(f"{ARTIFACTS}/manifest.json", json.dumps(manifest, sort_keys=True).encode(), date)
     yield _bytes(f"{ARTIFACTS}/install.py", installer(recipe).read_bytes(), date)
+    if patches.of(recipe):
+        yield _bytes(f"{ARTIFACTS}/{patches.PATCHER}", patcher(recipe).read_bytes(), date)
     yield Entry(path="recipe", type=DIRECTORY, mode=0o755, mtime=date), ()
     yield from _copies("recipe", recipe_files(recipe), date)
     yield from _copies(f"{ARTIFACTS}/source", local, date)

@@ -11,18 +11,21 @@ Failure = ImageError | ConfigError
 
 
 @contextlib.contextmanager
-def once(failed: dict[str, Failure], what: str) -> Iterator[None]:
+def once(
+    failed: dict[str, Failure], what: str, kinds: tuple[type[Failure], ...] = (ImageError, ConfigError)
+) -> Iterator[None]:
     """Raise at once what made `what` fail before; remember what makes it fail now.
 
     Args:
         failed: failures so far, by what failed.
         what: what is tried in the block.
+        kinds: failures that are remembered; of another kind it is tried again.
     """
     if what in failed:
         raise failed[what]
     try:
         yield
-    except (ImageError, ConfigError) as error:
+    except kinds as error:
         failed[what] = error
         raise
 

@@ -33,8 +33,8 @@ class Artifact(Spec):
     file: str = Field(pattern=r"^[^/\x00]+$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
-    use: Literal["install", "tool"] = "install"
-    """A tool is used by the stages and not installed."""
+    use: Literal["install", "tool", "data"] = "install"
+    """A tool is used by the stages and not installed; data is given to the Dockerfile and not installed."""
     path: str | None = None
     """deb: where it is in the archive's pool. npm: the folder below the image's node_modules."""
     commit: str | None = None

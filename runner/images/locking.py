@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from runner.images import git, lockfile, npm, packages, pypi
+from runner.images import git, lockfile, npm, packages, pypi, sources
 from runner.images.lockfile import Artifact, Lock
 from runner.images.models import Recipe
-from runner.images.recipe import lock_inputs
+from runner.images.recipe import DATA, lock_inputs
 from runner.images.stages import COMPILER, Ground, below
 from runner.spec.models import GitSource, NpmSource, PypiSource
 
@@ -51,6 +51,7 @@ def _lock_source(ground: Ground, recipe: Recipe) -> list[Artifact]:
         return artifacts
     source = framework.source
     if isinstance(source, GitSource):
+        sources.require_repository(ground.ctx, ground.failed, recipe)
         artifacts.append(git.fetch(ground.ctx, source, name=recipe.name, folder=recipe.folder, where=where))
     elif isinstance(source, NpmSource):
         artifacts += npm.resolve(ground.ctx, source, where)
@@ -60,6 +61,11 @@ def _lock_source(ground: Ground, recipe: Recipe) -> list[Artifact]:
         requirements = f"{source.pypi}=={source.version}\n{requirements}"
     if any(line.strip() and not line.strip().startswith("#") for line in requirements.splitlines()):
         artifacts += _lock_python(ground, requirements, where)
+    data = recipe.folder / DATA
+    if data.is_file():
+        text = data.read_text(encoding="utf-8")
+        found = pypi.resolve(ground.ctx, ground.workshop(compiles=False), text, str(data), alone=True)
+        artifacts += [one.model_copy(update={"use": "data"}) for one in found]
     return artifacts
 
 

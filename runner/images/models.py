@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +36,9 @@ class ImageContext:
     events: EventSink
     user: str
     """`uid:gid` that containers run as: the caller's, or `0:0` on a rootless engine."""
+
+    rewrite: Mapping[str, str] = field(default_factory=dict)
+    """Mirrors of git sources: beginning of an address -> what stands in its place."""
 
     def say(self, text: str, level: str = "info") -> None:
         """Send a sentence to the user."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import ImageError
-from runner.images import cas
+from runner.images import cas, reach
 from runner.images.lockfile import Artifact
 from runner.images.models import ImageContext
 from runner.spec.models import NpmSource
 
 _TIMEOUT = 1800.0
 _PREFIX = "node_modules/"
+_LOST = re.compile(
+    r"\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ERR_SOCKET_TIMEOUT)\b"
+)
+"""Codes by which npm says that it could not talk to its registry (Node.js, errors of the system)."""
 
 
 def resolve(ctx: ImageContext, source: NpmSource, where: str) -> list[Artifact]:
@@ -75,6 +80,24 @@ def fetch(ctx: ImageContext, artifacts: Sequence[Artifact], where: str) -> None:
                 cas.ingest(ctx.cache, files[one.name, one.version], one.sha256, name=one.file, where=where)
 
 
+def require_reachable(ctx: ImageContext, package: str, where: str) -> None:
+    """Ask npm's registry for one package; whatever fails other than the connection is left to who fetches.
+
+    Raises:
+        Unreachable: if there is no connection.
+    """
+    if shutil.which("npm", path=ctx.environment.get("PATH")) is None:
+        return
+    reach.require_answer(
+        ["npm", "view", package, "version", "--fetch-retries=0"],
+        ctx.environment,
+        host="npm's registry",
+        where=where,
+        hint="Name a mirror: npm config set registry URL; behind a proxy: npm config set https-proxy URL",
+        alien=lambda said: _LOST.search(said) is None,
+    )
+
+
 _Package = tuple[str, str, str, str]
 """Name, version, folder below node_modules, integrity."""
 
@@ -129,20 +152,15 @@ def _npm(ctx: ImageContext, folder: Path, arguments: Sequence[str], where: str) 
             why="There is no npm on the PATH.",
             hint="Install npm; it is needed only where a recipe's source is npm, and only until its packages are cached.",
         )
-    result = subprocess.run(
-        ["npm", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_TIMEOUT,
-        cwd=folder,
-        env=dict(ctx.environment),
-    )
-    if result.returncode != 0:
+    try:
+        code, stdout, stderr = reach.bounded(["npm", *arguments], ctx.environment, _TIMEOUT, folder=folder)
+    except subprocess.TimeoutExpired as error:
+        raise ImageError(f"npm {arguments[0]} did not end within {_TIMEOUT:g} s", where=where) from error
+    if code != 0:
         raise ImageError(
-            f"npm {arguments[0]} failed with exit code {result.returncode}",
+            f"npm {arguments[0]} failed with exit code {code}",
             where=where,
-            why=result.stderr.strip()[-2000:],
+            why=stderr.decode("utf-8", "replace").strip()[-2000:],
             hint="Check name and version, and that npm reaches its registry on this machine: npm config list",
         )
-    return result.stdout
+    return stdout.decode("utf-8")

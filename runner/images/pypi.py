@@ -9,13 +9,15 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from runner.errors import ImageError
-from runner.images import cas, toolbox
+from runner.gateway.egress.index_settings import index_settings
+from runner.images import cas, reach, toolbox
 from runner.images.lockfile import Artifact
 from runner.images.models import ImageContext
 from runner.names import canonical_project
 
 PIP = ("/usr/bin/python3", "/tools/pip.whl/pip")
 _LAST_LINES = 12
+_EXTRA = "PIP_EXTRA_INDEX_URL"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,40 @@ class NoWheels(ImageError):
     """Some distribution has no wheel, and this workshop cannot build one."""
 
 
-def resolve(ctx: ImageContext, workshop: Workshop, requirements: str, where: str) -> list[Artifact]:
+def require_reachable(ctx: ImageContext, where: str) -> None:
+    """Try whether pip's index, or the proxy on the way, can be connected to; one of several will do.
+
+    A machine that has folders of packages is not asked: they may hold all that is wanted.
+
+    Raises:
+        Unreachable: if there is no connection.
+    """
+    settings = toolbox.pip_settings(ctx.environment).env
+    if settings.get("PIP_NO_INDEX") or settings.get("PIP_FIND_LINKS") or "file:" in settings.get(_EXTRA, ""):
+        return
+    proxy = settings.get("PIP_PROXY")
+    proxies = {"http_proxy": proxy, "https_proxy": proxy} if proxy else settings
+    failures = []
+    for url in index_settings(ctx.environment).urls:
+        try:
+            reach.require_connection(
+                url,
+                proxies,
+                where=where,
+                hint="Name a mirror: pip config set global.index-url URL; behind a proxy: "
+                "pip config set global.proxy URL",
+            )
+        except reach.Unreachable as error:
+            failures.append(error)
+        else:
+            return
+    if failures:
+        raise failures[0]
+
+
+def resolve(
+    ctx: ImageContext, workshop: Workshop, requirements: str, where: str, *, alone: bool = False
+) -> list[Artifact]:
     """Find every distribution that requirements need, fetch it, and put it into the cache.
 
     Args:
@@ -44,6 +79,7 @@ def resolve(ctx: ImageContext, workshop: Workshop, requirements: str, where: str
         workshop: where pip runs.
         requirements: text in pip's format.
         where: file that a failure is blamed on.
+        alone: without what the distributions themselves need.
 
     Raises:
         NoWheels: if nothing can be found without building, and the workshop cannot build.
@@ -52,7 +88,7 @@ def resolve(ctx: ImageContext, workshop: Workshop, requirements: str, where: str
     with cas.scratch(ctx.cache, "pip") as folder:
         (folder / "requirements.in").write_text(requirements, encoding="utf-8")
         options = ["install", "--dry-run", "--ignore-installed", "--quiet", "--report", "/out/report.json"]
-        options += ["--requirement", "/out/requirements.in", "--prefer-binary"]
+        options += ["--requirement", "/out/requirements.in", "--prefer-binary", *(["--no-deps"] if alone else [])]
         _pip(ctx, workshop, folder, options, where)
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         found = [_reported(item) for item in report["install"]]

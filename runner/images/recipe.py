@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from runner.errors import ConfigError
-from runner.images import lockfile
+from runner.images import lockfile, patches
 from runner.images.models import SCHEMA, Recipe, SystemRecipe
 from runner.spec.models import Framework, LocalSource
 from runner.spec.validate import validate
@@ -18,10 +18,13 @@ from runner.spec.yaml import load_yaml
 BASE = "base"
 INSTALLER = "install.py"
 """Program in the base recipe's folder that installs artifacts while an image is built."""
+DATA = "data.in"
+"""File in a recipe's folder: distributions that are locked alone and given to the Dockerfile, never installed."""
 
 _NOT_COPIED = (
     "framework.yaml",
     "requirements.in",
+    DATA,
     "requirements.lock",
     "Dockerfile",
     "README.md",
@@ -107,8 +110,10 @@ def lock_inputs(recipe: Recipe, base: lockfile.Lock | None) -> dict[str, str]:
     if recipe.system is not None:
         result["recipe"] = lockfile.digest(recipe.system.model_dump())
     if recipe.framework is not None:
-        result["source"] = lockfile.digest(recipe.framework.source.model_dump())
+        result["source"] = lockfile.digest(recipe.framework.source.model_dump(exclude_defaults=True))
         result["requirements.in"] = sha256(recipe.folder / "requirements.in")
+        if (recipe.folder / DATA).is_file():
+            result["data"] = sha256(recipe.folder / DATA)
         result["system_packages"] = lockfile.digest(sorted(recipe.framework.system_packages))
     if base is not None:
         debs = [artifact.sha256 for artifact in base.of("deb")] if recipe.packages else []
@@ -131,24 +136,34 @@ def image_inputs(recipe: Recipe, base: str) -> str:
     """
     if not recipe.lock.is_file():
         lockfile.read(recipe)
-    return lockfile.digest(
-        {
-            "schema": SCHEMA,
-            "name": recipe.name,
-            "base": base,
-            "lock": sha256(recipe.lock),
-            "dockerfile": sha256(recipe.folder / "Dockerfile"),
-            "installer": sha256(installer(recipe)),
-            "files": [file.key() for file in recipe_files(recipe)],
-            "source": [file.key() for file in local_source(recipe)],
-        }
-    )
+    inputs: dict[str, object] = {
+        "schema": SCHEMA,
+        "name": recipe.name,
+        "base": base,
+        "lock": sha256(recipe.lock),
+        "dockerfile": sha256(recipe.folder / "Dockerfile"),
+        "installer": sha256(installer(recipe)),
+        "files": [file.key() for file in recipe_files(recipe)],
+        "source": [file.key() for file in local_source(recipe)],
+    }
+    if patches.of(recipe):
+        inputs["patcher"] = sha256(patcher(recipe))
+    return lockfile.digest(inputs)
 
 
 def installer(recipe: Recipe) -> Path:
     """Return the program that installs artifacts in this recipe's image."""
+    return _base(recipe) / INSTALLER
+
+
+def patcher(recipe: Recipe) -> Path:
+    """Return the program that applies patches in this recipe's image."""
+    return _base(recipe) / patches.PATCHER
+
+
+def _base(recipe: Recipe) -> Path:
     depth = len(PurePosixPath(recipe.name).parts)
-    return recipe.folder.parents[depth - 1] / BASE / INSTALLER
+    return recipe.folder.parents[depth - 1] / BASE
 
 
 def recipe_files(recipe: Recipe) -> list[ContextFile]:

@@ -34,6 +34,9 @@ class ImageRecord(BaseModel):
     derived: Mapping[str, str] = Field(
         default_factory=dict, description="Source distributions, and the sha256 of the wheel built from each."
     )
+    patches: Mapping[str, str] = Field(
+        default_factory=dict, description="Patches of the framework's code in their order, and the reason of each."
+    )
     size: int | None = Field(description="Bytes of the image in the engine; null if the engine does not say.")
     built_at: str | None = Field(description="UTC, ISO 8601; null if another user's build was found in the engine.")
     engine_version: str = Field(description="Engine that built or first used it.")

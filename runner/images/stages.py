@@ -11,14 +11,27 @@ from functools import cached_property
 from pathlib import Path
 
 from runner.errors import ImageError, StorageError
-from runner.images import build, cas, debs, git, lockfile, locks, npm, packages, pypi, records, smoke, space
+from runner.images import (
+    build,
+    cas,
+    debs,
+    lockfile,
+    locks,
+    npm,
+    packages,
+    patches,
+    pypi,
+    records,
+    smoke,
+    sources,
+    space,
+)
 from runner.images.context import Material
 from runner.images.failures import Failure, once
 from runner.images.lockfile import Artifact, Lock
 from runner.images.models import BuiltImage, ImageContext, Recipe, SystemRecipe
 from runner.images.recipe import BASE, image_inputs, load, lock_inputs, sha256
 from runner.names import LABEL_INPUTS
-from runner.spec.models import GitSource
 
 PIP_TOOL = "python3-pip-whl"
 COMPILER = "builder/compile"
@@ -130,6 +143,8 @@ def fetch_recipe(ground: Ground, recipe: Recipe) -> Lock:
     ctx, own = ground.ctx, lock_of(ground, recipe)
     if recipe.kind == "base":
         return ground.fetched
+    unfetched = [one for one in own.artifacts if not cas.has(ctx.cache, one.sha256)]
+    sources.require_reachable(ctx, ground.failed, recipe, unfetched)
     lock = packages.fetch(
         ctx, recipe, ground.system if recipe.framework else recipe.system or ground.system, own, below(ground, recipe)
     )
@@ -147,26 +162,12 @@ def fetch_recipe(ground: Ground, recipe: Recipe) -> Lock:
         npm.fetch(ctx, modules, where)
     for one in missing:
         if one.kind == "git":
-            _fetch_git(ground, recipe, one)
+            sources.fetch_repository(ctx, recipe, one)
     for one in lock.of("sdist"):
         if pypi.derived(ctx.cache, one, ground.compiler_key()) is None:
             ctx.say(f"{recipe.name}: building a wheel of {one.name} {one.version}")
             pypi.build_wheel(ctx, ground.workshop(compiles=True), one, where)
     return lock
-
-
-def _fetch_git(ground: Ground, recipe: Recipe, wanted: Artifact) -> None:
-    source = recipe.framework.source if recipe.framework else None
-    if not isinstance(source, GitSource):
-        raise ImageError(f"{recipe.name} has a locked commit but no git source", where=str(recipe.lock))
-    found = git.fetch(ground.ctx, source, name=recipe.name, folder=recipe.folder, where=str(recipe.file))
-    if found.sha256 != wanted.sha256:
-        raise ImageError(
-            f"the tree of commit {source.commit} does not fit the lock of {recipe.name}",
-            where=str(recipe.lock),
-            why=f"It has sha256 {found.sha256}; the lock says {wanted.sha256}.",
-            hint=f"Run: runner images lock {recipe.name}",
-        )
 
 
 def material_of(ground: Ground, recipe: Recipe, lock: Lock) -> Material:
@@ -185,6 +186,7 @@ def material_of(ground: Ground, recipe: Recipe, lock: Lock) -> Material:
     files = {f"debs/{one.file}": take(one) for one in lock.of("deb")}
     files |= {f"wheels/{one.file}": take(one) for one in python}
     files |= {f"npm/{one.sha256}.tgz": take(one) for one in modules}
+    files |= {f"data/{one.file}": take(one) for one in lock.of("wheel", use="data")}
     if python:
         files["tools/pip.whl"] = ground.pip / "pip.whl"
     return Material(
@@ -211,14 +213,7 @@ def made(ground: Ground, recipe: Recipe, lock: Lock, log: Path) -> Iterator[buil
     log.parent.mkdir(parents=True, exist_ok=True)
     with cas.scratch(ctx.cache, "build") as folder, log.open("w", 1, "utf-8", "replace") as out:
         yield build.make(
-            ctx,
-            recipe,
-            lock,
-            inputs=inputs_of(ground, recipe),
-            material=material,
-            base=base,
-            folder=folder,
-            log=out,
+            ctx, recipe, lock, inputs=inputs_of(ground, recipe), material=material, base=base, folder=folder, log=out
         )
 
 
@@ -335,6 +330,7 @@ def _record(ground: Ground, recipe: Recipe, image: BuiltImage, lock: Lock, *, bu
             base=(registry or "bootstrapped") if recipe.kind == "base" else ground.image.id,
             substitutions=packages.substitutions(lockfile.read(recipe), lock),
             derived={name: wheel.sha256 for name, wheel in sdists.items() if wheel is not None},
+            patches=patches.of(recipe),
             size=info.size if info else None,
             built_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if built else _built_at(before, image),
             engine_version=ctx.engine.info().version,

@@ -56,8 +56,10 @@ def _changes(old: Run, new: Run) -> Iterator[str]:
             yield f"{name} changed from {getattr(old, name)} to {getattr(new, name)}"
 
 
-def _origin(run: Run) -> str | None:
-    return run.parent.workspace_sha256 if run.parent is not None else None
+def _origin(run: Run) -> tuple[str, ...]:
+    if run.start is not None:
+        return (run.start.sha256, run.start.ref)
+    return (run.parent.workspace_sha256,) if run.parent is not None else ()
 
 
 def _recipe_changes(old: Framework, new: Framework) -> Iterator[str]:

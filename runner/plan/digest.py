@@ -18,7 +18,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from runner.plan.models import Ancestry, PlannedStep, Run
+from runner.plan.models import Ancestry, PlannedStart, PlannedStep, Run
 from runner.spec.egress import Packages
 from runner.spec.model import Budgets, Model
 from runner.spec.models import Framework, Limits
@@ -26,7 +26,7 @@ from runner.spec.models import Framework, Limits
 _VERSION = 1
 """Goes up when the meaning of a digest changes; every run is then a new one."""
 
-_NOT_IDENTITY = frozenset({"title", "homepage", "license", "smoke_test", "limits"})
+_NOT_IDENTITY = frozenset({"title", "homepage", "license", "smoke_test", "limits", "role"})
 """Parts of a recipe that no step ever sees; its limits are merged into each step's."""
 
 _PLACED = frozenset(
@@ -40,7 +40,7 @@ _LATER = {
 }
 """The other parts of a step, each with its default."""
 
-_LATER_LIMITS = frozenset({"workspace", "state", "files"})
+_LATER_LIMITS = frozenset({"workspace", "state", "files", "gpus"})
 """Limits that came later: in a step's identity only where they are not at their default."""
 _NO_STEPS_LIMITS = frozenset({"experiment_timeout"})
 """Limits that change no result: a run that is cut short by one is cancelled, and done again."""
@@ -84,6 +84,7 @@ def cell_identity(
     packages: Packages | None,
     packages_sha256: str | None,
     parent: Ancestry | None = None,
+    start: PlannedStart | None = None,
 ) -> dict[str, object]:
     """Return everything that can change the result of any repetition, as plain values.
 
@@ -91,7 +92,10 @@ def cell_identity(
     experiment's name, titles and other descriptions, and where the model's key comes from. A workspace to begin with
     counts by what it holds, not by whose it was.
     """
-    return ({"parent": parent.workspace_sha256} if parent is not None else {}) | {
+    begins = {"parent": parent.workspace_sha256} if parent is not None else {}
+    if start is not None:
+        begins = begins | {"start": f"{start.sha256} {start.ref} {start.commit}"}
+    return begins | {
         "answers": answers_sha256,
         "budgets": budgets.model_dump(mode="json", exclude={"experiment"}),
         "framework": framework.model_dump(mode="json", exclude=set(_NOT_IDENTITY)),
@@ -158,6 +162,7 @@ def digest_of(run: Run) -> str | None:
         packages=run.packages,
         packages_sha256=run.packages_sha256,
         parent=run.parent,
+        start=run.start,
     )
     return run_digest(cell_digest(identity), run.repetition, run.seed, run.recording_sha256)
 

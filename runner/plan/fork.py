@@ -11,8 +11,18 @@ from pydantic import JsonValue
 from runner.errors import ConfigError
 from runner.plan.digest import digest_of, sha256
 from runner.plan.graph import ancestors, dependencies
+from runner.plan.judging import kept_checks
 from runner.plan.matrix import run_id
-from runner.plan.models import Ancestry, ImageRef, PlannedInput, PlannedItem, PlannedStep, Run
+from runner.plan.models import (
+    Ancestry,
+    Checker,
+    ImageRef,
+    PlannedCheck,
+    PlannedInput,
+    PlannedItem,
+    PlannedStep,
+    Run,
+)
 from runner.spec.model import Model
 from runner.spec.models import Framework
 
@@ -43,6 +53,10 @@ class Changes:
     seed: int | None = None
     prompts: Mapping[str, str] = field(default_factory=dict)
     """New prompts by step."""
+    checks: Sequence[PlannedCheck] = ()
+    """How its workspaces are judged, of which those count that are after its steps."""
+    checker: Checker | None = None
+    """What judges; None if nothing is to, or its image is not there."""
 
 
 def finished(steps: Sequence[PlannedStep], last: str) -> frozenset[str]:
@@ -117,6 +131,9 @@ def forked(parent: Run, steps: Sequence[PlannedStep], ancestry: Ancestry, change
             "packages": parent.packages if connected else None,
             "packages_sha256": parent.packages_sha256 if connected else None,
             "parent": ancestry,
+            "start": None,
+            "checks": kept_checks(changes.checks, {step.id for step in changed}),
+            "checker": changes.checker,
         }
     )
     digest = digest_of(run)

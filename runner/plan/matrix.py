@@ -9,8 +9,9 @@ from typing import Any
 
 from runner.errors import NothingSelected
 from runner.plan.digest import cell_digest, cell_identity, repetition_seed, run_digest
-from runner.plan.models import ImageRef, Run
-from runner.plan.steps import plan_steps
+from runner.plan.judging import plan_checks
+from runner.plan.models import Checker, ImageRef, Run
+from runner.plan.steps import plan_start, plan_steps
 from runner.spec.model import Budgets
 from runner.spec.models import Experiment, Framework
 from runner.spec.scenario import Scenario, Workflow
@@ -30,6 +31,7 @@ class _Common:
     images: Mapping[str, ImageRef]
     packages_sha256: str | None
     platform: str
+    checker: Checker | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,7 @@ def plan(
     workflows: Mapping[str, Workflow] = MappingProxyType({}),
     recordings: Mapping[tuple[str, str, int], str] = MappingProxyType({}),
     packages_sha256: str | None = None,
+    checker: Checker | None = None,
 ) -> Sequence[Run]:
     """Return all runs of an experiment, in order.
 
@@ -71,6 +74,7 @@ def plan(
         workflows: every workflow that the scenarios use, by name.
         recordings: digest of the recorded calls by (framework, scenario, repetition), if they are replayed.
         packages_sha256: digest of the folder of packages, if the experiment offers one.
+        checker: what judges, if its image is there.
 
     Raises:
         NothingSelected: if include and exclude leave no run.
@@ -82,13 +86,9 @@ def plan(
         images=images,
         packages_sha256=packages_sha256,
         platform=platform,
+        checker=checker,
     )
-    cells = [
-        _cell(common, frameworks[framework], scenarios[scenario], answers.get((framework, scenario)))
-        for scenario in experiment.scenarios
-        for framework in experiment.frameworks
-        if framework in frameworks and images_of(scenarios[scenario], workflows) <= images.keys()
-    ]
+    cells = _cells(common, frameworks, scenarios, answers)
     filtered = bool(experiment.include or experiment.exclude)
     runs: list[Run] = []
     for repetition in range(1, experiment.repetitions + 1):
@@ -123,6 +123,21 @@ def _nothing_selected(experiment: Experiment, pairs: int) -> NothingSelected:
     )
 
 
+def _cells(
+    common: _Common,
+    frameworks: Mapping[str, Framework],
+    scenarios: Mapping[str, Scenario],
+    answers: Mapping[tuple[str, str], str],
+) -> list[_Cell]:
+    """Return the pairs of framework and scenario that have all the images they need."""
+    return [
+        _cell(common, frameworks[framework], scenarios[scenario], answers.get((framework, scenario)))
+        for scenario in common.experiment.scenarios
+        for framework in common.experiment.frameworks
+        if framework in frameworks and images_of(scenarios[scenario], common.workflows) <= common.images.keys()
+    ]
+
+
 def _cell(common: _Common, framework: Framework, scenario: Scenario, answers_sha256: str | None) -> _Cell:
     experiment, image = common.experiment, common.images[framework.name]
     steps = plan_steps(experiment, framework, scenario, workflows=common.workflows, images=common.images)
@@ -140,6 +155,7 @@ def _cell(common: _Common, framework: Framework, scenario: Scenario, answers_sha
         "budgets": experiment.budgets if model is not None else Budgets(),
         "packages": experiment.packages if connected else None,
         "packages_sha256": common.packages_sha256 if connected else None,
+        "start": plan_start(scenario),
     }
     complete = all(step.image is None or step.image.id is not None for step in steps)
     known = image.id is not None and complete
@@ -153,6 +169,8 @@ def _cell(common: _Common, framework: Framework, scenario: Scenario, answers_sha
         "exclude_files": experiment.exclude_files,
         "parallel": scenario.parallel,
         "parent": None,
+        "checks": plan_checks(scenario, steps),
+        "checker": common.checker if scenario.checks else None,
     }
     return _Cell(framework=framework.name, scenario=scenario.name, digest=digest, fields=identity | shown)
 

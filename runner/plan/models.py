@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from runner.spec.egress import HostPattern, Network, Packages
+from runner.spec.judging import Check
 from runner.spec.model import Budgets, Model
 from runner.spec.models import Framework, HistoryMode, Limits
 from runner.spec.scenario import RetriedOutcome, ValueType, WorkspaceMode
@@ -141,6 +142,38 @@ class Ancestry(Planned):
     note: str = Field("", description="What was changed, in the words of who forked; not part of the digest.")
 
 
+class PlannedStart(Planned):
+    """A commit of a git repository that the workspace begins with."""
+
+    content: str = Field(description="The git bundle it is in, base64.")
+    sha256: str = Field(description="Digest of the bundle.")
+    ref: str = Field(description="Full name of the reference in it.")
+    commit: str = Field(description="Id of what the reference names.")
+
+
+class Checker(Planned):
+    """What judges: an image, and the program in it that is given the paths of two files, /in/check.json and /out/checks.json."""
+
+    image: ImageRef
+    command: tuple[str, ...]
+    environment: dict[str, str] = Field(default_factory=dict)
+
+
+class JudgedAfter(Planned):
+    """A step after which a check judges."""
+
+    step: str = Field(description="Planned step.")
+    final: bool = Field(False, description="Whether it is the run's last workspace, with all that was merged into it.")
+    come: tuple[str, ...] = Field((), description="Steps of the scenario that are done by then.")
+
+
+class PlannedCheck(Planned):
+    """A check, and when it judges; no part of the run's digest."""
+
+    check: Check
+    after: tuple[JudgedAfter, ...]
+
+
 class Run(Planned):
     """One framework on one scenario, one repetition: complete, so that any machine can carry it out."""
 
@@ -173,3 +206,10 @@ class Run(Planned):
     parallel: int | None = Field(None, description="Steps at the same time; null: all that are ready.")
     parent: Ancestry | None = Field(None, description="What it was forked from; null: it begins with nothing.")
     run_timeout: float = Field(description="Wall time of the whole run, seconds.")
+    start: PlannedStart | None = Field(
+        None, description="What the workspace begins with, of a run that was not forked; null: nothing."
+    )
+    checks: tuple[PlannedCheck, ...] = Field((), description="How its workspaces are judged; not part of the digest.")
+    checker: Checker | None = Field(
+        None, description="What judges; null: nothing is to be, or its image could not be had. Not part of the digest."
+    )

@@ -16,8 +16,10 @@ from runner.plan.models import (
     PlannedCall,
     PlannedOutput,
     PlannedRetry,
+    PlannedStart,
     PlannedStep,
 )
+from runner.spec.bundles import bundle_bytes, bundle_sha256, read_bundle, referred
 from runner.spec.expression_checks import is_template
 from runner.spec.kinds import default_workspace
 from runner.spec.models import Experiment, Framework, Limits, LimitsPatch
@@ -67,6 +69,20 @@ def plan_steps(
             )
         )
     return tuple(planned)
+
+
+def plan_start(scenario: Scenario) -> PlannedStart | None:
+    """Return what a scenario's workspace begins with; None for nothing.
+
+    Args:
+        scenario: the scenario, with its bundle read in.
+    """
+    if scenario.start is None:
+        return None
+    content = scenario.start.content or ""
+    data = bundle_bytes(content)
+    ref, commit = referred(read_bundle(data), scenario.start.ref)
+    return PlannedStart(content=content, sha256=bundle_sha256(data), ref=ref, commit=commit)
 
 
 def _limits(flat: Flat, experiment: Experiment, framework: Framework) -> Limits:

@@ -65,6 +65,15 @@ def usd(value: float | None) -> str:
     return f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
 
 
+def share(value: float | None) -> str:
+    """Write a share of 1 as per cent, like `75 %`; what is not quite all or nothing is not rounded to it."""
+    if value is None:
+        return DASH
+    rounded = round(100 * value)
+    whole = rounded if rounded not in {0, 100} or value in {0, 1} else None
+    return f"{100 * value:.1f} %" if whole is None else f"{whole} %"
+
+
 def plural(number: int, noun: str) -> str:
     """Write `1 run`, `2 runs`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -9,7 +9,7 @@ from statistics import median
 
 from runner.gateway.labels import REPLAY, SCRIPTED
 from runner.report.exit_code import WAITING
-from runner.report.format import DASH, count, duration, size, usd
+from runner.report.format import DASH, count, duration, share, size, usd
 from runner.report.tables import Cell, Column, Table, Tone
 
 SCRIPTED_NOTE = "scripted model: answers were prepared, so the numbers say nothing about a real model"
@@ -49,6 +49,7 @@ _COLUMNS = (
     Column(title="peak memory", right=True, rank=5),
     Column(title="cost", right=True, rank=4),
 )
+_CRUD = Column(title="crud", right=True, rank=1)
 _METRIC_NOTES = {
     "tokens_in": "tokens",
     "cpu_seconds": "cpu",
@@ -74,11 +75,14 @@ def result_table(runs: Iterable[RunFacts], reasons: Mapping[str, str] | None = N
     notes = ["wall, tokens, cpu and memory are medians per run"] if everything else []
     notes += label_notes(labels)
     notes += unmeasured_notes(everything, reasons or {})
+    judged = any(run.metrics.get("crud_effectiveness") is not None for run in everything)
+    if judged:
+        notes.append("crud: operations that work of those asked for, after the last step that was judged; median")
     return Table(
         title=f"model: {', '.join(labels)}" if labels else "",
-        columns=_COLUMNS,
+        columns=(*_COLUMNS, _CRUD) if judged else _COLUMNS,
         rows=tuple(
-            _row(framework, f"{scenario} (fork)" if fork else scenario, group)
+            _row(framework, f"{scenario} (fork)" if fork else scenario, group, judged=judged)
             for (framework, scenario, fork), group in cells.items()
         ),
         notes=tuple(notes),
@@ -92,7 +96,7 @@ def label_notes(labels: Iterable[str]) -> list[str]:
     return notes + ([REPLAY_NOTE] if any(label.startswith(REPLAY) for label in every) else [])
 
 
-def _row(framework: str, scenario: str, runs: Sequence[RunFacts]) -> tuple[Cell, ...]:
+def _row(framework: str, scenario: str, runs: Sequence[RunFacts], *, judged: bool) -> tuple[Cell, ...]:
     passed = sum(run.outcome == "passed" for run in runs)
     other = otherwise(WAITING if run.waits_for else run.outcome for run in runs)
     return (
@@ -108,6 +112,7 @@ def _row(framework: str, scenario: str, runs: Sequence[RunFacts]) -> tuple[Cell,
         _median(runs, "cpu_seconds", duration),
         _median(runs, "peak_memory_bytes", size),
         _median(runs, "cost_usd", usd),
+        *([_median(runs, "crud_effectiveness", share)] if judged else []),
     )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from runner.evidence.measures.again import judged_again
 from runner.evidence.records import RunRecord
+from runner.evidence.verdicts import CheckVerdict
 from runner.plan.models import Run
+from runner.report.check_tables import checks_table, checks_words, not_passed
 from runner.report.format import count, duration, size, usd
+from runner.report.quality_words import changes_words, quality_words
 from runner.report.run_tables import attempt_table, step_table
 from runner.report.tables import Cell, Table, Tone, outcome_cell
 
@@ -15,13 +19,16 @@ Block = Table | tuple[Cell, ...]
 """A table, or the pieces of one line."""
 
 
-def run_page(record: RunRecord, metrics: Mapping[str, Any], directory: str) -> Iterable[Block]:
+def run_page(
+    record: RunRecord, metrics: Mapping[str, Any], directory: str, verdicts: Sequence[CheckVerdict] = ()
+) -> Iterable[Block]:
     """Yield the lines and tables that describe a run.
 
     Args:
         record: the run's `metadata.json`.
         metrics: the run's `metrics.json`, empty while there is none.
         directory: where the evidence is.
+        verdicts: what checks said of what was built, the newest of each.
     """
     run = record.run
     yield (
@@ -32,12 +39,19 @@ def run_page(record: RunRecord, metrics: Mapping[str, Any], directory: str) -> I
         yield (Cell(f"  {record.reason}"),)
     yield from (_fact(name, value) for name, value in _facts(record))
     yield ()
+    metrics = judged_again(metrics, verdicts)
     yield step_table(record, metrics.get("per_step") or ())
     yield ()
     yield (Cell(f"in all: {_totals(metrics)}" if metrics else "numbers follow when the run has finished"),)
     if metrics:
         yield (Cell(f"model: {_model_use(metrics)}"),)
+        yield from ((Cell(f"{what}: {words}"),) for what, words in _came_about(metrics) if words)
     yield from ((Cell(f"  {line}", Tone.FAINT),) for line in _unmeasured(metrics))
+    if verdicts:
+        yield ()
+        yield (Cell(f"checks: {checks_words(verdicts)}"),)
+        yield checks_table(verdicts)
+        yield from ((Cell(f"  {line}", Tone.FAINT),) for line in not_passed(verdicts))
     if sum(len(step.attempts) for step in record.steps) > len(record.steps) or record.outcome not in {"passed", None}:
         yield ()
         yield attempt_table(record.steps)
@@ -102,9 +116,17 @@ def _model_use(metrics: Mapping[str, Any]) -> str:
     return ", ".join(written)
 
 
+def _came_about(metrics: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Yield what the steps changed and how good what they built is."""
+    yield "changes", changes_words(metrics)
+    yield "quality", quality_words(metrics)
+
+
 def _unmeasured(metrics: Mapping[str, Any]) -> Iterable[str]:
-    """Yield why a number is missing, or no exact measurement, as the metrics themselves say."""
+    """Yield why numbers are missing, or no exact measurement, as the metrics themselves say; each reason once."""
     about = metrics.get("about")
+    names: dict[str, list[str]] = {}
     for name, one in about.items() if isinstance(about, dict) else ():
         if isinstance(one, dict) and one.get("reason") and (metrics.get(name) is None or not one.get("exact", True)):
-            yield f"{name}: {one['reason']}"
+            names.setdefault(str(one["reason"]), []).append(name)
+    yield from (f"{', '.join(which)}: {reason}" for reason, which in names.items())

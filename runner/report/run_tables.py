@@ -8,6 +8,7 @@ from runner.evidence.records import AttemptRecord, RunRecord, StepRecord
 from runner.plan.graph import dependencies, is_linear
 from runner.plan.models import PlannedStep
 from runner.report.format import DASH, count, duration, size, usd
+from runner.report.quality_words import CRUD, LINES, crud_cell, is_judged, lines_cell
 from runner.report.results import Metrics
 from runner.report.step_notes import step_notes, values_words
 from runner.report.tables import Cell, Column, Table, Tone, outcome_cell
@@ -28,6 +29,7 @@ _STEP_COLUMNS = (
     Column(title="cpu", right=True, rank=3),
     Column(title="peak memory", right=True, rank=2),
     Column(title="files changed", right=True, rank=3),
+    LINES,
     Column(title="cost", right=True, rank=6),
 )
 _ATTEMPT_COLUMNS = (
@@ -59,6 +61,11 @@ def step_table(record: RunRecord, per_step: Iterable[Mapping[str, object]]) -> T
         for planned in record.run.steps
     ]
     columns: tuple[Column, ...] = _STEP_COLUMNS
+    if is_judged(numbers.values()):
+        columns = (*columns, CRUD)
+        rows = [
+            (*row, crud_cell(numbers.get(planned.id, {}))) for planned, row in zip(record.run.steps, rows, strict=True)
+        ]
     if not is_linear(record.run.steps):
         after = dependencies(record.run.steps)
         columns = (*columns[:2], Column(title="after", rank=2, folds=16), *columns[2:])
@@ -92,6 +99,7 @@ def _step_row(planned: PlannedStep, step: StepRecord | None, metrics: Metrics, *
         Cell(duration(metrics.get("cpu_seconds"))),
         Cell(size(metrics.get("peak_memory_bytes"))),
         Cell(count(step.changed_files) if step else DASH),
+        lines_cell(metrics),
         Cell(usd(metrics.get("cost_usd"))),
     )
 

@@ -6,12 +6,15 @@ import hashlib
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from runner.errors import ConfigError
+from runner.names import CHECKER
+from runner.spec.bundles import read_start
 from runner.spec.checks import check_arguments, check_experiment, check_output
 from runner.spec.complaints import Complaint, SpecError, choose_from, complaints_of, raise_if_any
 from runner.spec.egress_checks import check_packages, check_recipe_ways, check_ways
+from runner.spec.judging_checks import check_judging
 from runner.spec.limits import unlikely_limits
 from runner.spec.loaded import Loaded, sources_of
 from runner.spec.model import Model
@@ -21,7 +24,7 @@ from runner.spec.project import RECIPE, SUFFIXES, Project, yaml_files
 from runner.spec.recipes import check_recipe
 from runner.spec.scenario import Scenario, Workflow
 from runner.spec.selection import is_selected
-from runner.spec.texts import read_texts, text_sources
+from runner.spec.texts import read_scripts, read_texts, text_sources
 from runner.spec.validate import validate
 from runner.spec.value_checks import check_answers
 from runner.spec.ways import images_of, is_connected, needs_answers
@@ -43,12 +46,15 @@ class Inputs:
     workflows: Mapping[str, Loaded[Workflow]] = field(default_factory=dict)
     """Every workflow that the scenarios use, at any depth."""
     notes: tuple[str, ...] = field(default=())
+    checker: Loaded[Framework] | None = None
+    """What judges; None if nothing is judged, or there is no recipe for it."""
 
     @property
     def recipes(self) -> tuple[str, ...]:
         """Recipes whose images are needed: the frameworks, then what single steps use instead."""
         workflows = {name: one.value for name, one in self.workflows.items()}
         used = {image for one in self.scenarios.values() for image in images_of(one.value, workflows)}
+        used |= {self.checker.value.name} if self.checker is not None else set()
         return (*self.frameworks, *sorted(used - self.frameworks.keys()))
 
     def usable_with(self, images: Container[str]) -> bool:
@@ -105,23 +111,29 @@ def load_scenario(project: Project, name: str, *, named_at: str = "") -> Loaded[
     page = page_of(project, scenario.steps, located, workflows)
     complaints += [*check_name(scenario.name, located), *check_page(page)]
     complaints += check_answers(page, scenario.answers, ("answers",))
+    complaints += check_judging(scenario, located)
     steps, refused = read_texts(scenario.steps, located)
-    raise_if_any(complaints + refused)
+    checks, unread = read_scripts(scenario.checks, located)
+    start, unusable = (None, []) if scenario.start is None else read_start(scenario.start, located)
+    raise_if_any([*complaints, *refused, *unread, *unusable])
     return Loaded(
-        value=scenario.model_copy(update={"steps": steps}),
+        value=scenario.model_copy(update={"steps": steps, "checks": checks, "start": start}),
         file=file,
         sources={**sources_of(scenario, located), **text_sources(scenario.steps, located, project.root)},
         located=located,
     )
 
 
-def load_framework(project: Project, name: str, *, named_at: str = "") -> Loaded[Framework]:
+def load_framework(
+    project: Project, name: str, *, named_at: str = "", role: Literal["framework", "checker"] = "framework"
+) -> Loaded[Framework]:
     """Read a framework's recipe, images/<name>/framework.yaml.
 
     Args:
         project: where it is looked up.
         name: name of the framework.
         named_at: `file:line`, or a flag, that asks for it.
+        role: what it has to be.
 
     Raises:
         ConfigError: with everything that is wrong in it.
@@ -134,7 +146,26 @@ def load_framework(project: Project, name: str, *, named_at: str = "") -> Loaded
     located = load_yaml(file, root=project.root)
     framework = validate(located, Framework)
     raise_if_any([*check_recipe(framework, located, file.parent), *check_recipe_ways(framework, located)])
+    if framework.role != role:
+        what = f"`{name}` is a {framework.role}, not a {role}"
+        hint = f"its recipe says so, at {located.where(('role',))}"
+        raise SpecError([Complaint(what=what, where=named_at or located.shown, hint=hint)])
     return Loaded(value=framework, file=file, sources=sources_of(framework, located), located=located)
+
+
+def load_checker(project: Project) -> Loaded[Framework] | None:
+    """Read the recipe of what judges; None if there is none.
+
+    Raises:
+        ConfigError: with everything that is wrong in it.
+    """
+    return load_framework(project, CHECKER, role="checker") if CHECKER in framework_names(project) else None
+
+
+def _unjudged(project: Project, scenario: Loaded[Scenario]) -> str:
+    """Return a note that a scenario's checks will judge nothing."""
+    recipe = (project.images / CHECKER / RECIPE).relative_to(project.root)
+    return f"{scenario.located.where(('checks',))}: nothing will be judged: there is no {recipe}"
 
 
 def load_all(project: Project, reference: str | None, overrides: Overrides, environment: Mapping[str, str]) -> Inputs:
@@ -165,6 +196,12 @@ def load_parts(project: Project, experiment: Loaded[Experiment]) -> Inputs:
     answers, missing = _find_answers(project, experiment, frameworks, scenarios, workflows)
     complaints += [*check_ways(experiment, frameworks, scenarios, workflows), *missing]
     complaints += check_arguments(frameworks, (*scenarios.values(), *workflows.values()))
+    checker = None
+    judged = [one for one in scenarios.values() if one.value.checks]
+    try:
+        checker = load_checker(project) if judged else None
+    except ConfigError as error:
+        complaints += complaints_of(error)
     raise_if_any(complaints)
     return Inputs(
         experiment=experiment,
@@ -172,7 +209,8 @@ def load_parts(project: Project, experiment: Loaded[Experiment]) -> Inputs:
         scenarios=scenarios,
         answers=answers,
         workflows=workflows,
-        notes=experiment.notes,
+        notes=(*experiment.notes, *(_unjudged(project, one) for one in judged if checker is None)),
+        checker=checker,
     )
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from runner.spec.located import KeyPath, Located
 from runner.spec.models import LimitsPatch
-from runner.spec.scenario import Step
+from runner.spec.scenario import Step, WorkspaceStart
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -65,6 +65,9 @@ def _leaves(value: BaseModel, names: tuple[str, ...], path: KeyPath) -> Iterator
     """Yield (dotted key, plain value, path in the file) of every setting; an absent patch sets nothing."""
     for name in type(value).model_fields:
         inner = getattr(value, name)
+        if isinstance(value, WorkspaceStart) and name == "content":
+            # A bundle, which says nothing to a reader.
+            continue
         if isinstance(inner, BaseModel):
             yield from _leaves(inner, (*names, name), (*path, name))
         elif name == "steps" and isinstance(inner, tuple):

@@ -34,6 +34,9 @@ class Limits(Spec):
         2 * 1024**3, ge=16 * 1024**2, le=LARGEST, description="Memory a step may use, page cache included."
     )
     swap: Bytes = Field(0, ge=0, le=LARGEST, description="Swap a step may use on top of its memory.")
+    gpus: Whole = Field(
+        0, ge=0, le=64, description="GPUs a step has, each for itself alone; it waits until so many are free."
+    )
     pids: Whole = Field(512, ge=8, le=4_194_304, description="Processes and threads a step may have at once.")
     tmp: Bytes = Field(256 * 1024**2, ge=1024**2, le=LARGEST, description="Size of the step's /tmp, held in memory.")
     shm: Bytes = Field(64 * 1024**2, ge=1024**2, le=LARGEST, description="Size of the step's /dev/shm, held in memory.")
@@ -74,6 +77,7 @@ class LimitsPatch(Spec):
     cpus: Number | None = Field(None, gt=0, le=1024, description="Replaces limits.cpus.")
     memory: Bytes | None = Field(None, ge=16 * 1024**2, le=LARGEST, description="Replaces limits.memory.")
     swap: Bytes | None = Field(None, ge=0, le=LARGEST, description="Replaces limits.swap.")
+    gpus: Whole | None = Field(None, ge=0, le=64, description="Replaces limits.gpus.")
     pids: Whole | None = Field(None, ge=8, le=4_194_304, description="Replaces limits.pids.")
     tmp: Bytes | None = Field(None, ge=1024**2, le=LARGEST, description="Replaces limits.tmp.")
     log: Bytes | None = Field(None, ge=4096, le=LARGEST, description="Replaces limits.log.")
@@ -152,6 +156,10 @@ class GitSource(Spec):
 
     git: str = Field(min_length=1, description="URL or path of the repository.")
     commit: str = Field(pattern=r"^[0-9a-f]{40}$", description="Full commit id, 40 hexadecimal digits.")
+    paths: tuple[PathText, ...] = Field(
+        (),
+        description="Files and folders to take, from the top of the repository; nothing else is fetched. All by default.",
+    )
 
 
 class LocalSource(Spec):
@@ -199,6 +207,9 @@ class Framework(Spec):
     title: str = Field("", description="What the framework is, in a sentence.")
     homepage: str = Field("", description="Where the framework comes from.")
     license: str = Field("", description="SPDX identifier of the framework's licence.")
+    role: Literal["framework", "checker"] = Field(
+        "framework", description="`checker`: no framework, but what judges; its command gets the paths of two files."
+    )
     source: Source = Field(description="Where the framework's code comes from.")
     system_packages: tuple[str, ...] = Field((), description="Debian packages the framework needs on top of the base.")
     command: tuple[str, ...] = Field(

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 
+from runner.spec.judging import Check, CheckLimits, Entity, EntityField, Relation, Start
 from runner.spec.model import Model
 from runner.spec.models import (
     Cell,
@@ -40,7 +41,7 @@ from runner.spec.scenario import (
     WorkflowInput,
     WorkflowOutput,
 )
-from runner.spec.site import Share, Site
+from runner.spec.site import Share, Site, Sources
 from runner.spec.units import show_bytes, show_seconds
 from runner.spec.validate import annotation_of, unit_of
 
@@ -59,6 +60,12 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("for_each", "in a step", ForEach),
     ("retry", "in a step", Retry),
     ("answers", "each item, in a scenario or a step", CannedAnswer),
+    ("checks", "each item, in a scenario", Check),
+    ("start", "in a check", Start),
+    ("entities", "each item, in a check", Entity),
+    ("fields", "each by its name, in an entity", EntityField),
+    ("relations", "each by its name, in an entity", Relation),
+    ("limits of a check", "in a check", CheckLimits),
     ("Workflow", "`config/workflows/<name>.yaml`", Workflow),
     ("inputs of a workflow", "each by its name", WorkflowInput),
     ("outputs of a workflow", "each by its name", WorkflowOutput),
@@ -71,6 +78,7 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("limits of a framework or step", "what is absent stays as the experiment has it", LimitsPatch),
     ("Site", "`/etc/codegen-runner/site.yaml`, for all users of a machine", Site),
     ("per_user, users", "in the site's file; under `users` each by its login name", Share),
+    ("sources", "in the site's file", Sources),
 )
 _WORDS: dict[object, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 

@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from runner.spec.base import LONGEST, Name, PathText, Spec
 from runner.spec.egress import HostPattern, Network
+from runner.spec.judging import Check
 from runner.spec.models import LimitsPatch
 from runner.spec.units import Seconds, Whole
 
@@ -239,6 +240,25 @@ class Step(Spec):
         return next((kind for kind in others if getattr(self, kind) is not None), "prompt")
 
 
+class WorkspaceStart(Spec):
+    """What the workspace holds before the first step: a commit of a git repository, out of a bundle."""
+
+    bundle: PathText | None = Field(
+        None, min_length=1, description="File with the bundle, at most 1 MiB, relative to the scenario's file."
+    )
+    content: str | None = Field(None, min_length=1, description="The bundle itself in base64, in the place of a file.")
+    ref: str = Field(
+        "main",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$",
+        description="Branch or tag of the bundle whose commit is checked out.",
+    )
+
+    @model_validator(mode="after")
+    def _one_bundle(self) -> Self:
+        _exactly_one(self, ("bundle", "content"), "a start")
+        return self
+
+
 class Scenario(Spec):
     """Steps that every framework carries out alike on one growing workspace: a list, or a graph."""
 
@@ -249,6 +269,13 @@ class Scenario(Spec):
     )
     answers: tuple[CannedAnswer, ...] = Field((), description="Answers for every step that has none of its own.")
     steps: tuple[Step, ...] = Field(min_length=1, description="Steps in the order in which they are carried out.")
+    start: WorkspaceStart | None = Field(
+        None, description="What the workspace holds before the first step; by default nothing."
+    )
+    checks: tuple[Check, ...] = Field(
+        (),
+        description="How what was built is judged; no part of a run's identity, so that no edit runs anything again.",
+    )
 
 
 class WorkflowInput(Spec):

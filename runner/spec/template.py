@@ -39,19 +39,28 @@ limits:
   # cpus: {cpus:g}
   # memory: {memory}
 
-# Leave out a part of the matrix; every key may be absent and then matches everything.
-# exclude:
-#   - framework: {first_framework}
-#     scenario: {first_scenario}
-#     repetition: 1
+{exclude}
 
 # Containers at once; by default from the machine's cores and memory.
 # jobs: 2
 """
+_EXCLUDE = """\
+# Leave out a part of the matrix; every key may be absent and then matches everything.
+# exclude:
+#   - framework: {framework}
+#     scenario: {scenario}
+#     repetition: 1"""
+_UNANSWERED = "# What has no prepared answers is left out. With a real model nothing has to be: remove this.\nexclude:"
 
 
 def experiment_text(
-    name: str, frameworks: Sequence[str], scenarios: Sequence[str], *, repetitions: int = 1, description: str = ""
+    name: str,
+    frameworks: Sequence[str],
+    scenarios: Sequence[str],
+    *,
+    repetitions: int = 1,
+    description: str = "",
+    exclude: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Return the text of a new experiment, for config/experiments/<name>.yaml.
 
@@ -61,6 +70,7 @@ def experiment_text(
         scenarios: at least one.
         repetitions: how often each framework meets each scenario.
         description: what it is for, in a sentence.
+        exclude: frameworks and scenarios for which there are no scripted answers.
     """
     limits = Limits()
     return _TEMPLATE.format(
@@ -74,9 +84,14 @@ def experiment_text(
         run_timeout=show_seconds(limits.run_timeout),
         cpus=limits.cpus,
         memory=show_bytes(limits.memory),
-        first_framework=frameworks[0],
-        first_scenario=scenarios[0],
+        exclude=_excluded(exclude) or _EXCLUDE.format(framework=frameworks[0], scenario=scenarios[0]),
     )
+
+
+def _excluded(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return the lines that leave out some pairs; empty if there are none."""
+    lines = [f"  - {{framework: {framework}, scenario: {scenario}}}" for framework, scenario in pairs]
+    return "\n".join([_UNANSWERED, *lines]) if lines else ""
 
 
 def _inline(value: object) -> str:

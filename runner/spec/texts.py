@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.errors import ConfigError
 from runner.spec.complaints import Complaint
+from runner.spec.judging import Check
 from runner.spec.located import KeyPath, Located
 from runner.spec.recipes import leaves_folder
 from runner.spec.scenario import Program, Step
@@ -27,6 +28,21 @@ def read_texts(steps: tuple[Step, ...], located: Located) -> tuple[tuple[Step, .
     for number, step in enumerate(steps):
         try:
             complete.append(step.model_copy(update=_texts(step, located, ("steps", number))))
+        except _Refused as refused:
+            complaints.append(refused.complaint)
+    return tuple(complete), complaints
+
+
+def read_scripts(checks: tuple[Check, ...], located: Located) -> tuple[tuple[Check, ...], list[Complaint]]:
+    """Return checks with the text of each script they name in its place, and what is wrong with these; see `read_texts`."""
+    complete, complaints = [], []
+    for number, check in enumerate(checks):
+        if check.script is None and check.script_file is None:
+            complete.append(check)
+            continue
+        try:
+            text = _one(check, "script", located, ("checks", number), f"the script of the check `{check.id}`")
+            complete.append(check.model_copy(update={"script": text, "script_file": None}))
         except _Refused as refused:
             complaints.append(refused.complaint)
     return tuple(complete), complaints
@@ -75,7 +91,7 @@ def _texts(step: Step, located: Located, path: KeyPath) -> dict[str, Any]:
     return found
 
 
-def _one(holder: Step | Program, key: str, located: Located, path: KeyPath, name: str) -> str:
+def _one(holder: Step | Program | Check, key: str, located: Located, path: KeyPath, name: str) -> str:
     """Return a text that stands in the file itself or in one of its own."""
     file = getattr(holder, f"{key}_file")
     if file is None:

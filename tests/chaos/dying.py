@@ -64,8 +64,8 @@ class Points:
         elif event == "subprocess.Popen":
             self.reach(f"start {arguments[1][-1]}")
 
-    def _change(self, event: str, path: str | bytes) -> None:
-        name = os.fsdecode(path)
+    def _change(self, event: str, path: str | bytes | int) -> None:
+        name = str(Path(f"/proc/self/fd/{path}").readlink()) if isinstance(path, int) else os.fsdecode(path)
         # What is named without its folder is opened below one that is held open: only the runner's own trees are.
         if not name.startswith("/") or name.startswith(self.inside):
             self.reach(f"{event} {name}")

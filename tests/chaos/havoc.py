@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chaos.elsewhen import write_times
 from chaos.engine_eye import Unhappy
 from chaos.places import Place, processes
 from support.fault_proxy import Fault, Kind
@@ -22,8 +23,15 @@ LONGEST_PAUSE = 3.5
 _FILLED_SECONDS = 1.2
 _STOPPED_SECONDS = 1.0
 _RUNTIME_SECONDS = 10.0
-_FAULTS: tuple[Kind, ...] = ("delay", "close", "status", "lose", "status_after", "cut")
-"""Hanging calls are left to tests of their own: each takes as long as a deadline of the runner's."""
+_FAULTS: Mapping[Kind, int] = {
+    **dict.fromkeys(("delay", "close", "status", "lose", "status_after", "cut"), 6),
+    "hang": 1,
+    "hang_after": 1,
+}
+"""What happens to a call, and how often in proportion: one that hangs takes as long as a deadline of the runner's."""
+_HANGING = frozenset({"hang", "hang_after"})
+_JUMPS = (-3600.0, 3600.0, -86_400.0, 86_400.0, 0.5)
+"""Seconds by which the time of day is set."""
 _CALLS = (
     ("POST", r"/containers/create$"),
     ("POST", r"/containers/[^/]+/start$"),
@@ -34,6 +42,12 @@ _CALLS = (
     ("", r"/volumes"),
     ("", ""),
 )
+_QUICK = (
+    ("GET", r"/containers/[^/]+/(json|logs)$"),
+    ("POST", r"/containers/[^/]+/wait$"),
+    ("GET", r"/containers/json$"),
+)
+"""Calls with a short deadline."""
 _STATUSES = (500, 503, 404, 409)
 
 
@@ -49,6 +63,8 @@ class Round:
     done: list[str] = field(default_factory=list)
     """What happened, when."""
     kills: Counter[str] = field(default_factory=Counter)
+    offset: float = 0.0
+    """Seconds by which the time of day is off."""
     harmed: int = 0
     """Containers that were killed, each of which may end a run otherwise than expected."""
 
@@ -174,7 +190,10 @@ def trouble_calls(one: Round) -> bool:
     proxy = one.place.world.proxy
     for _ in range(one.dice.randint(1, 3)):
         method, path = one.dice.choice(_CALLS)
-        kind = one.dice.choice(_FAULTS)
+        (kind,) = one.dice.choices(tuple(_FAULTS), tuple(_FAULTS.values()))
+        if kind in _HANGING:
+            # Its deadline is half a minute for these, and minutes for those that move data.
+            method, path = one.dice.choice(_QUICK)
         fault = Fault(
             kind=kind,
             method=method,
@@ -198,6 +217,14 @@ def lose_engine(one: Round) -> bool:
     return True
 
 
+def set_clock(one: Round) -> bool:
+    """Set the time of day forth or back, for the runner and its gateway."""
+    one.offset += one.dice.choice(_JUMPS)
+    write_times(one.place.times, one.offset, 0)
+    one.note(f"the time of day is off by {one.offset:g} s")
+    return True
+
+
 def fill_disk(one: Round) -> bool:
     """Leave no byte on the disk for a while."""
     one.place.resize(full=True)
@@ -218,6 +245,7 @@ BLOWS: Mapping[Callable[[Round], bool], int] = {
     trouble_calls: 4,
     lose_engine: 2,
     fill_disk: 2,
+    set_clock: 3,
 }
 """What happens, and how often in proportion."""
 

@@ -71,6 +71,11 @@ def violations(facts: Facts) -> list[str]:
         facts.wrong += surprises
     _check_evidence(facts)
     _check_calls(facts)
+    return machine_violations(facts)
+
+
+def machine_violations(facts: Facts) -> list[str]:
+    """Return what is left where nothing should be: on the disk, in the engine and in the kernel, besides what was wrong."""
     _check_disk(facts)
     _check_engine(facts)
     _check_machine(facts)

@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaos.elsewhen import write_times
 from chaos.engine_eye import Eye
 from support.fault_proxy import FaultProxy
 from support.own_engine import OwnEngine
 from support.project import ROOT, Project, copy_project
 from support.upstream.starting import upstream
 
+ELSEWHEN = Path(__file__).with_name("elsewhen.py")
 KEY = "sk-chaos-5d0c4e"
 DISK = 4 * 1024**3
 """Bytes of a round's disk: what a runner wants to be free and more. It is in memory and takes only what is written."""
@@ -60,6 +62,11 @@ class Place:
         return self.root / "tmp"
 
     @property
+    def times(self) -> Path:
+        """Return what the round's runners have their time of day and their boot from."""
+        return self.root / "times"
+
+    @property
     def log(self) -> Path:
         """Return where all runners of the round say what they say."""
         return self.root / "runner.log"
@@ -81,7 +88,8 @@ class Place:
 
     def command(self, *arguments: str) -> list[str]:
         """Return a command line of the runner's for this place."""
-        return [sys.executable, "-m", "runner", *arguments, "--output", str(self.output)]
+        words = (*arguments, "--output", str(self.output))
+        return [sys.executable, "-P", str(ELSEWHEN), str(self.times), "--", *words]
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
         """Start a program in the project; what it says goes into the log."""
@@ -100,7 +108,8 @@ class Place:
         """Give the disk the size of what is on it, so that nothing more goes in, or its own again."""
         found = os.statvfs(self.output)
         used = (found.f_blocks - found.f_bfree) * found.f_frsize
-        size = used if full else DISK
+        # One without any size has no limit, and never gets one again (tmpfs(5)).
+        size = max(used, found.f_frsize) if full else DISK
         subprocess.run(["mount", "-o", f"remount,size={size}", self.output], check=not full, capture_output=True)
 
     def run(self, *arguments: str, seconds: float = 240.0) -> int:
@@ -138,6 +147,7 @@ def place(world: World, name: str, host: str) -> Iterator[Place]:
     made = Place(root=world.engine.folder / name, world=world, host=host)
     for folder in (made.root, made.output, made.runtime, made.temporary):
         folder.mkdir(mode=0o700)
+    write_times(made.times, 0.0, 0)
     # Root of a container has to pass through, whoever it is outside.
     made.root.chmod(0o755)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=755", "chaos", made.output], check=True)

@@ -107,6 +107,25 @@ def test_a_runner_that_was_killed_is_told_of(probe: Project) -> None:
     assert left_in_engine(probe) == []
 
 
+def test_what_was_cut_off_is_given_up(probe: Project) -> None:
+    """With no runner at work a run that was cut off ends as cancelled, its container with it; the next `go` does it again."""
+    pid = _detach(probe, "--repetitions", "1")
+    _until(lambda: _under_way(probe) and left_in_engine(probe))
+    os.kill(pid, signal.SIGKILL)
+    (name,) = _under_way(probe)
+    said = probe.run("cancel", name)
+    assert said.returncode == 0, said.stderr
+    assert f"probe/{name} had been cut off; it has ended: cancelled: stopped by the user" in said.stdout
+    assert left_in_engine(probe) == []
+    assert _under_way(probe) == []
+    again = probe.run("cancel", name)
+    assert again.returncode == 2
+    assert "has ended: cancelled" in again.stderr
+    done = probe.run("go", "slow", "--repetitions", "1")
+    assert done.returncode == 0, done.stderr
+    assert "cancelled last time: stopped by the user" in done.stdout
+
+
 def test_what_is_wrong_is_said_at_once(probe: Project) -> None:
     """A mistake in the configuration is shown by the `go` that was typed, not in a log."""
     said = probe.run("go", "sloww", "--detach")

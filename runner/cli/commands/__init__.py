@@ -9,6 +9,8 @@ COMMANDS = {
     "images": "lock, fetch, build, list or check the images of frameworks",
     "runs": "list runs and their outcomes",
     "show": "show one run: its steps, numbers, attempts, and where its evidence is",
+    "check": "judge a run again, or any folder, by a scenario's checks; no framework runs",
+    "metrics": "write the metrics of many runs as CSV or JSON, also under the names of the earlier experiment",
     "approve": "approve what a run waits for; `go` takes it from there",
     "reject": "reject what a run waits for: that step fails",
     "attach": "watch the `go` that is at work, or see what the last one came to",

@@ -9,7 +9,7 @@ from runner.cli.workplace import add_output_option, output_folder
 from runner.errors import ConfigError
 
 EXAMPLES = """
-runner cancel ghspec/crud-r1        stop this run; the others go on
+runner cancel ghspec/crud-r1        stop this run, or give it up if its runner was killed; the others go on
 runner cancel --all                 stop the `go` at work, as Ctrl-C in its terminal would
 """
 
@@ -37,4 +37,4 @@ def run(args: Namespace, console: Console) -> int:
     output = output_folder(args)
     if args.all:
         return cancel_all(console, output, wait=not args.no_wait, at_once=args.at_once)
-    return cancel_run(console, output, args.run, wait=not args.no_wait)
+    return cancel_run(console, output, args.run, args.environment, wait=not args.no_wait)

@@ -114,7 +114,23 @@ def _tell(console: Console, results: Mapping[str, int | BuiltImage | RunnerError
                 console.say(f"{name}: {plural(result, 'artifact')} in the cache")
             case _:
                 console.say(f"{name}: {'built' if result.built else 'ready'} {result.tag} {result.id}")
+    for line in _left_out(results):
+        console.say(line)
     return code
+
+
+def _left_out(results: Mapping[str, int | BuiltImage | RunnerError]) -> list[str]:
+    """Say which recipes came to nothing, those whose source does not answer apart: nothing is wrong with them."""
+    from runner.images.reach import Unreachable
+
+    failed = {name: result for name, result in results.items() if isinstance(result, RunnerError)}
+    away = [name for name, error in failed.items() if isinstance(error, Unreachable)]
+    wrong = [name for name in failed if name not in away]
+    lines = [f"not buildable here, as a source cannot be reached: {', '.join(away)}"] if away else []
+    lines += [f"failed: {', '.join(wrong)}"] if wrong else []
+    if failed and len(failed) < len(results):
+        lines.append("the others are made; runner go carries out what can be done with them")
+    return lines
 
 
 def _list(order: _Order) -> int:

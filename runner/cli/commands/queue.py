@@ -21,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace, console: Console) -> int:
     """List the containers of all users' runners, and those that wait with the reason."""
     from runner.cli.queueing import queue, queue_table, queue_values
-    from runner.engine.reservations import boottime
+    from runner.events import boottime
 
     tickets, now = queue(), boottime()
     if args.json:

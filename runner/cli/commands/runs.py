@@ -12,6 +12,7 @@ from runner.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from runner.ledger.rows import LedgerRow
 
@@ -21,6 +22,7 @@ runner runs --framework ghspec --outcome failed,broken
 runner runs --waiting               what waits for approval, and how to decide
 runner runs --experiment default --json
 runner runs --limit 1000            the thousand that began last; otherwise 200
+runner runs --experiment seeds --steps     tokens, time, memory, cost and CRUD effectiveness of every step
 """
 
 _SHOWN = 200
@@ -38,6 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="only this outcome: passed, failed, timed_out, exceeded, broken, cancelled",
     )
     parser.add_argument("--waiting", action="store_true", help="only runs that wait for approval")
+    parser.add_argument("--steps", action="store_true", help="a row per step of each run, with its own numbers")
     many = parser.add_mutually_exclusive_group()
     many.add_argument(
         "--limit", type=positive, metavar="N", help=f"the N runs that began last; by default {_SHOWN}, with --json all"
@@ -67,10 +70,47 @@ def run(args: Namespace, console: Console) -> int:
         with open_ledger(path) as ledger:
             rows = ledger.rows(**filters, newest=limit)
             counts = ledger.counts(**filters)
-    if args.json:
+    if args.steps and rows:
+        _show_steps(args, console, path.parent, rows)
+    elif args.json:
         console.json([row_values(row) for row in rows])
     elif rows:
-        console.table(runs_table(rows, counts))
+        console.table(runs_table(rows, counts, _checks(path.parent, rows)))
     else:
         console.say(f"no runs in {path.parent}")
     return ExitCode.PASSED
+
+
+def _checks(output: Path, rows: list[LedgerRow]) -> dict[str, str]:
+    """Return what the checks of runs came to in a few words, by run directory."""
+    from runner.evidence.layout import RunLayout
+    from runner.evidence.verdicts import read_verdicts
+    from runner.report.check_tables import checks_words
+
+    found = {row.directory: checks_words(read_verdicts(RunLayout(output / row.directory).checks)) for row in rows}
+    return {directory: words for directory, words in found.items() if words}
+
+
+def _show_steps(args: Namespace, console: Console, output: Path, rows: list[LedgerRow]) -> None:
+    """List the steps of runs, as far as each has numbers, with what checks said of them last."""
+    from runner.cli.finding import read_metrics
+    from runner.evidence.judged import whole_verdicts
+    from runner.evidence.layout import RunLayout
+    from runner.evidence.measures.again import judged_again
+    from runner.report.step_lists import RunSteps, steps_table, steps_values
+
+    runs = []
+    for row in rows:
+        layout = RunLayout(output / row.directory)
+        metrics = judged_again(read_metrics(layout.metrics), whole_verdicts(layout))
+        own = RunSteps(
+            run_id=row.run_id,
+            framework=row.framework,
+            model_label=row.model_label,
+            per_step=metrics.get("per_step") or (),
+        )
+        runs.append(own)
+    if args.json:
+        console.json(steps_values(runs))
+    else:
+        console.table(steps_table(runs))

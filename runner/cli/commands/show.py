@@ -26,16 +26,23 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace, console: Console) -> int:
     """Print the record of a run with its numbers."""
     from runner.cli.finding import find_run, read_metrics, read_record
+    from runner.evidence.judged import whole_verdicts
 
     place = find_run(output_folder(args), args.run)
     record, metrics = read_record(place), read_metrics(place.layout.metrics)
+    verdicts = whole_verdicts(place.layout)
     if args.json:
         console.json(
-            {"directory": str(place.layout.root), "record": record.model_dump(mode="json"), "metrics": metrics or None}
+            {
+                "directory": str(place.layout.root),
+                "record": record.model_dump(mode="json"),
+                "metrics": metrics or None,
+                "checks": [one.model_dump(mode="json") for one in verdicts],
+            }
         )
         return ExitCode.PASSED
     from runner.report.run_page import run_page
 
-    for block in run_page(record, metrics, str(place.layout.root)):
+    for block in run_page(record, metrics, str(place.layout.root), verdicts):
         console.block(block)
     return ExitCode.PASSED

@@ -11,18 +11,23 @@ from typing import Any
 
 import pytest
 from support.project import ROOT, Project
+from support.school import judge
 
-from runner.engine import owner
 from runner.engine.docker import connect
-from runner.engine.protocol import ContainerSpec, Engine, Mount, Resources
-from runner.names import LABEL_KIND, PROJECT
+from runner.engine.protocol import Engine
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine, pytest.mark.timeout(1500)]
 
-CHECK = Path(__file__).with_name("crud_check.py")
 WORK_SECONDS = 1200
-CHECK_SECONDS = 120
-GHSPEC_PHASES = ["init", "specify", "plan", "tasks", "implement"]
+GHSPEC_PHASES = ["init", "specify", "plan", "tasks", "implement", "fix"]
+
+
+EXPERIMENT = """name: one
+frameworks: [{framework}]
+scenarios: [{scenario}]
+model: {{provider: scripted}}
+limits: {{run_timeout: 1h, memory: 1GiB, pids: 256}}
+"""
 
 
 @pytest.fixture
@@ -42,8 +47,9 @@ def engine() -> Iterator[Engine]:
 
 def _go(project: Project, framework: str, scenario: str) -> tuple[Path, dict[str, Any]]:
     """Carry out one run; return its directory and record."""
-    selection = ("--framework", framework, "--scenario", scenario, "--repetitions", "1")
-    result = project.run("go", *selection, timeout=WORK_SECONDS)
+    file = project.root / "config" / "experiments" / "one.yaml"
+    file.write_text(EXPERIMENT.format(framework=framework, scenario=scenario), encoding="utf-8")
+    result = project.run("go", "one", timeout=WORK_SECONDS)
     assert result.returncode == 0, result.stdout + result.stderr
     (directory,) = project.directories()
     record: dict[str, Any] = json.loads((directory / "metadata.json").read_text())
@@ -51,45 +57,27 @@ def _go(project: Project, framework: str, scenario: str) -> tuple[Path, dict[str
     return directory, record
 
 
-def _judge(engine: Engine, image: str, workspace: Path) -> tuple[int | None, str]:
-    """Run the check in an image, on a workspace it cannot change, without a network."""
-    limits = Resources(cpus=1, memory=1 << 30, swap=0, pids=128, tmp=64 << 20, shm=16 << 20, log=1 << 20)
-    container = engine.containers.create(
-        ContainerSpec(
-            name=f"{PROJECT}-check-{owner.current().pid}-{workspace.parent.name}",
-            image=image,
-            argv=("python", "/in/crud_check.py"),
-            env={"HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"},
-            user=f"{os.getuid()}:{os.getgid()}",
-            workdir="/workspace",
-            mounts=(
-                Mount(source=str(workspace), target="/workspace", read_only=True),
-                Mount(source=str(CHECK.parent), target="/in", read_only=True),
-            ),
-            resources=limits,
-            labels={**owner.current().labels(), LABEL_KIND: "helper"},
-        )
-    )
-    try:
-        engine.containers.start(container)
-        state = engine.containers.wait(container, CHECK_SECONDS)
-        text = b"".join(chunk for _, chunk in engine.observer.logs(container)).decode()
-        return (state.exit_code if state else None), text
-    finally:
-        engine.containers.remove(container)
-
-
-@pytest.mark.parametrize("framework", ["mini-swe-agent", "ghspec"])
+@pytest.mark.parametrize("framework", ["mini-swe-agent", "ghspec", "aider", "opencode"])
 def test_school_application_does_what_its_prompts_ask(project: Project, engine: Engine, framework: str) -> None:
     """Six steps on one workspace end with an application that answers every route as the prompts say."""
     directory, record = _go(project, framework, "crud")
-    code, text = _judge(engine, record["run"]["image"]["id"], directory / "generated_artifacts")
+    code, text = judge(engine, record["run"]["image"]["id"], directory / "generated_artifacts")
     assert code == 0, text
     assert "requests answered as asked for" in text
     assert len(record["steps"]) == 6
     if framework == "ghspec":
         specs = sorted(path.name for path in (directory / "generated_artifacts" / "specs").iterdir())
         assert [name[:3] for name in specs] == ["001", "002", "003", "004", "005", "006"]
+
+
+@pytest.mark.parametrize(("framework", "calls"), [("aider", 1), ("opencode", 3)])
+def test_every_call_of_an_agent_has_its_answer(project: Project, framework: str, calls: int) -> None:
+    """The agent asks no more than its script has, none of its calls fails, and it leaves nothing but the product."""
+    directory, record = _go(project, framework, "hello")
+    made = [json.loads(line) for line in (directory / "llm" / "calls.jsonl").read_text().splitlines()]
+    assert [call["status"] for call in made] == [200] * calls
+    assert [phase["name"] for phase in record["steps"][0]["phases"]] == ["agent"]
+    assert sorted(path.name for path in (directory / "generated_artifacts").iterdir()) == ["hello.py", "test_hello.py"]
 
 
 def test_phases_of_a_framework_are_recorded(project: Project) -> None:

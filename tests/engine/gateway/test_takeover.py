@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from support.mortal_runner import mortal
 
+from runner.events import boottime
 from runner.gateway.calls import read_calls
 from runner.gateway.client import GatewayProcess
 from runner.gateway.session import SessionSpec
@@ -68,7 +69,7 @@ def test_container_outlives_its_runner(
         model=Model(),
         answers=tmp_path / "answers.yaml",
         calls_file=tmp_path / "llm" / "calls.jsonl",
-        expires=time.time() + 120,
+        expires=boottime() + 120,
     )
     with mortal(settings, [spec]) as runner:
         (session,) = runner.sessions

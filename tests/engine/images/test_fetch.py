@@ -247,3 +247,12 @@ def test_a_package_that_is_gone_for_good_is_resolved_anew(private: Project) -> N
     assert [text for text in private.said if "RESOLVING ANEW" in text]
     assert (private.ctx.images / "local" / "requirements.lock").read_bytes() == committed
     assert not private.ensure("local").built
+
+
+def test_data_is_locked_alone(private: Project) -> None:
+    """What data.in names is in the lock without what it needs itself, marked as not to be installed."""
+    folder = private.add("wheel")
+    (folder / "data.in").write_text("# needs two others\nuvicorn==0.54.0\n")
+    assert pipeline.lock(private.ctx, ["wheel"]) == {"wheel": 2}
+    found = {one.name: one.use for one in _lock(private, "wheel").artifacts}
+    assert found == {"six": "install", "uvicorn": "data"}

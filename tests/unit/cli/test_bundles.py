@@ -34,9 +34,10 @@ def project(tmp_path: Path) -> Path:
     root = tmp_path / "here"
     files = {
         "config/experiments/small.yaml": "name: small\nframeworks: [alpha]\nscenarios: [build]\n",
-        "config/scenarios/build.yaml": "name: build\nsteps:\n  - {id: begin, prompt_file: prompts/begin.md}\n"
+        "config/scenarios/build.yaml": "name: build\nstart: {bundle: prompts/seed.bundle}\nsteps:\n  - {id: begin, prompt_file: prompts/begin.md}\n"
         "  - {id: extend, workflow: more}\n",
         "config/scenarios/prompts/begin.md": "Begin.\n",
+        "config/scenarios/prompts/seed.bundle": "commits",
         "config/scenarios/prompts/other.md": "Of another scenario.\n",
         "config/workflows/more.yaml": "name: more\nsteps:\n  - {id: one, script_file: one.sh}\n",
         "config/workflows/one.sh": "echo one\n",
@@ -95,6 +96,7 @@ def test_what_a_run_was_made_from_goes_with_it(bundle: Path, tmp_path: Path) -> 
         "framework.yaml",
         "more.yaml",
         "one.sh",
+        "seed.bundle",
         "small.yaml",
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,6 +14,7 @@ from runner.cli import leftovers
 from runner.cli.groups import Group
 from runner.cli.main import main
 from runner.errors import EngineError
+from runner.gateway.leftovers import hold
 from runner.images import locks
 
 
@@ -91,11 +93,38 @@ def test_folders_need_no_engine(project: Path, tmp_path: Path, monkeypatch: pyte
     def connect(_: object) -> NoReturn:
         raise EngineError("no engine answers")
 
+    runtime = tmp_path / "run"
+    runtime.mkdir()
     monkeypatch.setattr(leftovers, "connect", connect)
+    monkeypatch.setattr(leftovers, "runtime_folder", lambda _: runtime)
     old = tmp_path / "out" / ".superseded" / "demo" / "run.1"
     old.mkdir(parents=True)
     code, out, _ = run(project, "--superseded", "--yes", "--output", str(tmp_path / "out"))
     assert (code, old.exists()) == (0, False)
+    out = out.removeprefix("folders of gateways that have ended: none\n")
     assert out.startswith("not looked at: 1 item\n  the engine  no engine answers\nsuperseded runs: 1 item")
     assert run(project, "--output", str(tmp_path / "out"))[0] == 4
     assert run(project, "--superseded", "--images", "--output", str(tmp_path / "out"))[0] == 4
+
+
+def test_folders_of_dead_gateways_go(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a gateway left that died with its runner is shown, and removed with --yes; one that lives is not shown."""
+    runtime = tmp_path / "run"
+    for name in ("cgr-dead", "cgr-live"):
+        (runtime / name).mkdir(parents=True)
+    os.close(hold(runtime / "cgr-dead"))
+    held = hold(runtime / "cgr-live")
+
+    def connect(_: object) -> NoReturn:
+        raise EngineError("no engine answers")
+
+    monkeypatch.setattr(leftovers, "connect", connect)
+    monkeypatch.setattr(leftovers, "runtime_folder", lambda _: runtime)
+    chosen = ("--superseded", "--output", str(tmp_path / "out"))
+    shown = run(project, *chosen)[1]
+    title, item, *_ = shown.splitlines()
+    assert (title, item.strip()) == ("folders of gateways that have ended: 1 item", f"{runtime}/cgr-dead")
+    assert (runtime / "cgr-dead").is_dir()
+    assert run(project, *chosen, "--yes")[0] == 0
+    assert [path.name for path in runtime.iterdir()] == ["cgr-live"]
+    os.close(held)

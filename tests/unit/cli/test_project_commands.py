@@ -93,7 +93,30 @@ def test_new_takes_over_what_another_compares(project: Path) -> None:
     assert json.loads(run(project, "plan", "second", "--json")[1])["to_do"] == 2
 
 
-@pytest.mark.parametrize("argv", [("new", "No Name"), ("new", "x", "--frameworks", "dem"), ("new", "x", "--from", "y")])
+def test_new_takes_a_scenario_and_its_name(project: Path) -> None:
+    """--from may name a scenario: without a name the experiment is called like it, with the frameworks that are asked for."""
+    assert run(project, "new", "--from", "hello", "--frameworks", "demo", "--repetitions", "10")[0] == 0
+    plan = json.loads(run(project, "plan", "hello", "--json")[1])
+    assert plan["to_do"] == 10
+    assert {(one["framework"], one["scenario"]) for one in plan["runs"]} == {("demo", "hello")}
+    code, _, err = run(project, "new", "--from", "default")
+    assert (code, "exists already" in err) == (2, True)
+
+
+def test_new_leaves_out_what_has_no_answers(project: Path) -> None:
+    """A pair that nobody prepared answers for is excluded and named, so that the plan is one that can be carried out."""
+    recipe = project / "images" / "demo" / "framework.yaml"
+    recipe.write_text(f"{recipe.read_text(encoding='utf-8')}network: gateway\n", encoding="utf-8")
+    code, out, _ = run(project, "new", "pilot")
+    assert code == 0
+    assert "left out, for it has no prepared answers: demo on hello" in out
+    plan = json.loads(run(project, "plan", "pilot", "--json")[1])
+    assert {one["framework"] for one in plan["runs"]} == {"other"}
+
+
+@pytest.mark.parametrize(
+    "argv", [("new", "No Name"), ("new", "x", "--frameworks", "dem"), ("new", "x", "--from", "y"), ("new",)]
+)
 def test_new_refuses_what_cannot_run(project: Path, argv: tuple[str, ...]) -> None:
     """A bad name, an unknown framework or origin is refused before anything is written."""
     code, _, err = run(project, *argv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from runner.evidence.metrics import MeasuredStep, MetricsReport, run_metrics, st
 from runner.evidence.readme import not_hermetic, render_readme
 from runner.evidence.records import AnswerUse, AttemptRecord, DecisionRecord, RunRecord, Suspension, ValueRecord
 from runner.evidence.tree import TreeScan
+from runner.evidence.verdicts import CheckVerdict
 from runner.gateway.session import Totals
 from runner.spec.model import Model
 
@@ -183,3 +185,31 @@ def test_a_waiting_run_says_what_to_type(record: RunRecord, metrics: MetricsRepo
         "- release waits for approval since 2026-01-01T00:00:00Z: Go on?; after 2026-01-01T01:00:00Z it counts" in text
     )
     assert "$ runner approve crud-r1-0123456789@release\n$ runner reject crud-r1-0123456789@release" in text
+
+
+def test_readme_tells_what_checks_came_to(record: RunRecord, metrics: MetricsReport) -> None:
+    """Verdicts stand in a table with what they counted; without checks there is no word of them."""
+    assert "## Checks" not in render_readme(record, metrics)
+    fields = {"check": "a|b", "kind": "tests", "step": "begin", "index": 1, "version": "1"}
+    verdicts = [
+        CheckVerdict.model_validate({**fields, "passed": 2, "failed": 1}),
+        CheckVerdict.model_validate({**fields, "unjudged": 1, "reason": "no image"}),
+    ]
+    text = render_readme(record, metrics, verdicts)
+    assert "checks: 2 of 4, 1 failed, 1 not judged" in text
+    assert "| a\\|b | begin | failed | 2 of 3, 1 failed |  |" in text
+    assert "| a\\|b | begin | not judged | \N{EN DASH} | no image |" in text
+    assert "[checks.json](checks.json)" in text
+
+
+def test_effectiveness_of_each_step_stands_beside_its_cost(record: RunRecord, metrics: MetricsReport) -> None:
+    """Where any step was judged each has its share, or a dash; small numbers and shares are written for people."""
+    first, second = metrics.per_step
+    judged = replace(metrics, per_step=({**first, "crud_effectiveness": 0.75}, second))
+    judged = replace(judged, totals={**metrics.totals, "crud_effectiveness": 0.75, "quality_per_token": 0.0176432})
+    text = render_readme(record, judged)
+    assert "| changed files | crud | attempts |" in text
+    assert "| 1,234 | 5 | 3 | 75 % | 1 |" in text
+    assert "| 1,234 | 5 | 3 | \N{EN DASH} | 1 |" in text
+    assert "| crud_effectiveness | 75 % |" in text
+    assert "| quality_per_token | 0.01764 |" in text

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.fake_world import World
+from support.lives import Lives
 from support.step_bench import Bench, make_bench
 
 from runner.engine.owner import Owner, current
@@ -28,3 +30,11 @@ def bench(world: World) -> Bench:
 def dead() -> Owner:
     """Return a runner of this user that has ended: its process id is ours, its start is not."""
     return replace(current(), started=1)
+
+
+@pytest.fixture
+def lives(world: World, dead: Owner) -> Iterator[Lives]:
+    """The run of two steps."""
+    lives = Lives(world, dead)
+    yield lives
+    lives.end()

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from unittest import mock
+
 import pytest
 from support.fake_world import World, good_step, tell
+from support.frozen import Point
+from support.lives import Lives, check_whole
 
 from runner.testing import Box, FakeEngine
 
@@ -52,3 +58,21 @@ def test_the_shim_is_believed_no_more_than_can_be(world: World) -> None:
 
     done = world.perform(program)
     assert (done.record.steps[0].attempts[0].seconds or 0) < 5
+
+
+@pytest.mark.parametrize("jump", [-1e6, 1e6])
+def test_a_jump_between_two_runners_ends_nothing(lives: Lives, jump: float) -> None:
+    """A container that a dead runner left is neither overdue, nor is its run's time used up, because the time was set."""
+    lives.held.clear()
+    lives.begin(Point("wait", "before"))
+    plain = time.time
+
+    def shifted() -> float:
+        return plain() + jump
+
+    with mock.patch("time.time", shifted):
+        threading.Timer(0.3, lives.held.set).start()
+        record = lives.go()
+    check_whole(lives, record)
+    assert lives.starts == ["Begin.", "Extend."]
+    assert [[one.outcome for one in step.attempts] for step in record.steps] == [["passed"], ["passed"]]

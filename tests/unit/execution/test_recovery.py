@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from support.fake_world import World, tell
 
 from runner.engine.owner import Owner
@@ -33,7 +34,7 @@ def _crash(world: World, owner: Owner) -> str:
         model_label="scripted model",
         started_at="2026-01-01T00:00:00.000Z",
         finished_at=None,
-        host=describe_host(context.info),
+        host=describe_host(context.info, context.owner.boot),
     )
     write_json(layout.metadata, record)
     labels = {**owner.labels(), LABEL_KIND: "workspace", LABEL_RUN: run.id, LABEL_RUN_DIR: str(layout.root)}
@@ -138,7 +139,7 @@ def test_sweep_then_settle_keeps_everything_of_a_crash(world: World, dead: Owner
     _begin(world, dead)
     (world.layout.workspace / "half.txt").write_text("half")
     sweep_dead(world.engine, world.owner, world.output.parent)
-    assert settle(world.layout, world.output, fresh=False) is None
+    assert settle(world.layout, world.output, world.owner.boot, fresh=False) is None
     assert not world.layout.root.exists()
     (kept,) = (world.output / ".superseded" / "alpha").iterdir()
     record = RunRecord.model_validate_json((kept / "metadata.json").read_bytes())
@@ -178,7 +179,7 @@ def test_a_live_runners_runs_are_not_finished_for_it(world: World, dead: Owner) 
 
 def test_settling_nothing_does_nothing(world: World) -> None:
     """A run that never started has nothing to settle."""
-    assert settle(world.layout, world.output, fresh=True) is None
+    assert settle(world.layout, world.output, world.owner.boot, fresh=True) is None
     assert not world.output.exists()
 
 
@@ -210,7 +211,7 @@ def test_a_suspended_run_survives_a_dead_runner(world: World, dead: Owner) -> No
 def test_a_suspended_run_that_is_begun_anew_is_kept_aside(world: World) -> None:
     """What was done of it stays on record as cancelled, without the workspaces that were only on their way."""
     _ask(world)
-    assert settle(world.layout, world.output, fresh=True) is None
+    assert settle(world.layout, world.output, world.owner.boot, fresh=True) is None
     (kept,) = (world.output / ".superseded" / "alpha").iterdir()
     record = RunRecord.model_validate_json((kept / "metadata.json").read_bytes())
     assert (record.outcome, record.suspended) == ("cancelled", ())
@@ -223,7 +224,7 @@ def test_steps_of_an_interrupted_run_keep_what_was_measured(world: World) -> Non
     record = world.perform().record
     interrupted = {"outcome": None, "reason": "", "finished_at": None, "steps": record.steps[:1]}
     write_json(world.layout.metadata, record.model_copy(update=interrupted))
-    assert settle(world.layout, world.output, fresh=True) is None
+    assert settle(world.layout, world.output, world.owner.boot, fresh=True) is None
     (kept,) = (world.output / ".superseded" / "alpha").iterdir()
     metrics = json.loads((kept / "metrics.json").read_bytes())
     assert (metrics["cpu_seconds"], metrics["tokens_in"], metrics["attempts"]) == (1.0, 30, 2)
@@ -237,7 +238,7 @@ def test_totals_of_an_interrupted_run_are_not_said_to_be_whole(world: World) -> 
     interrupted = {"outcome": None, "reason": "", "finished_at": None, "steps": record.steps[:1]}
     write_json(world.layout.metadata, record.model_copy(update=interrupted))
     world.layout.step(2).metadata.unlink()
-    assert settle(world.layout, world.output, fresh=True) is None
+    assert settle(world.layout, world.output, world.owner.boot, fresh=True) is None
     (kept,) = (world.output / ".superseded" / "alpha").iterdir()
     metrics = json.loads((kept / "metrics.json").read_bytes())
     assert (metrics["cpu_seconds"], metrics["tokens_in"], metrics["attempts"]) == (0.5, 10, 1)
@@ -252,7 +253,23 @@ def test_several_steps_that_were_cut_off_are_named(world: World, dead: Owner) ->
     _begin(world, dead)
     world.layout.step(2).root.mkdir()
     sweep_dead(world.engine, world.owner, world.output.parent)
-    settle(world.layout, world.output, fresh=False)
+    settle(world.layout, world.output, world.owner.boot, fresh=False)
     (kept,) = (world.output / ".superseded" / "alpha").iterdir()
     record = RunRecord.model_validate_json((kept / "metadata.json").read_bytes())
     assert "steps begin, extend were under way; what they printed is in their folders" in record.notes
+
+
+@pytest.mark.parametrize(("boot", "whole"), [("another", False), ("", True)])
+def test_a_run_without_its_archive_counts_under_its_own_boot_alone(world: World, boot: str, *, whole: bool) -> None:
+    """Killed before its archive was written, a finished run is done again if the machine was started again meanwhile."""
+    done = world.perform()
+    archive = world.layout.archive("zstd")
+    archive.unlink()
+    found = settle(world.layout, world.output, boot or world.owner.boot, fresh=False)
+    assert (found == done.record) == whole
+    assert archive.exists() == whole
+    if not whole:
+        (kept,) = (world.output / ".superseded" / "alpha").iterdir()
+        record = RunRecord.model_validate_json((kept / "metadata.json").read_bytes())
+        assert record.outcome == "broken"
+        assert "started again before the run's archive was written" in record.reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 from support.fake_world import World
 
 from runner.evidence.atomic import write_json
+from runner.evidence.measures.completing import logs_of_run
 from runner.evidence.metrics import run_metrics
 from runner.evidence.records import RunRecord, Suspension
 from runner.evidence.tree import scan
@@ -25,8 +26,8 @@ def test_steps_come_back_with_what_was_measured(world: World) -> None:
     resumed = reload(world.context, world.layout, record)
     assert [one.record for one in resumed.done] == list(before.record.steps)
     assert resumed.record == record
-    report = run_metrics([(one.record, one.metrics) for one in resumed.done], scan(world.layout.workspace))
-    assert report.totals == before.totals
+    steps, logs = [(one.record, one.metrics) for one in resumed.done], logs_of_run(world.layout, world.run)
+    assert run_metrics(steps, scan(world.layout.workspace), logs=logs).totals == before.totals
 
 
 def test_lost_metrics_are_unmeasured(world: World) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from runner.spec.project import Project, find_project
 
-FRAMEWORK_MODULES = ("adapter", "mini_agent", "smoke_test")
+FRAMEWORK_MODULES = ("adapter", "fixing", "mini_agent", "questions", "run_tests", "smoke_test")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from runner.spec.load import load_scenario
 from runner.spec.project import Project
 
 PHASES = {"mini-swe-agent": 1, "ghspec": 4}
-CELLS = [(framework, scenario) for framework in PHASES for scenario in ("crud", "crud-graph", "hello")]
+LIBRARY = [("mini-swe-agent", one) for one in ("bug-fix", "data-cli", "rest-node")]
+CELLS = [(framework, scenario) for framework in PHASES for scenario in ("crud", "crud-graph", "hello")] + LIBRARY
 PARTS = ("student", "course", "teacher")
 """The steps of crud-graph that work beside each other."""
 FINISH = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"

@@ -17,7 +17,7 @@ import openai
 import pytest
 
 from runner.gateway.client import GatewayProcess, start_gateway
-from runner.gateway.leftovers import hold, own, remove_leftovers
+from runner.gateway.leftovers import abandoned, hold, own, remove_leftovers
 from runner.gateway.session import GatewayError, SessionSpec
 from runner.gateway.settings import GatewaySettings
 
@@ -111,6 +111,7 @@ def test_leftover_folder_is_removed_and_a_held_one_kept(tmp_path: Path) -> None:
         if name != "cgr-young":
             os.close(hold(tmp_path / name))
     holder = hold(tmp_path / "cgr-held")
+    assert abandoned(tmp_path) == [tmp_path / "cgr-old"]
     assert remove_leftovers(tmp_path) == [tmp_path / "cgr-old"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
     os.close(holder)
@@ -122,6 +123,7 @@ def test_folder_of_a_runner_that_died_at_its_start(tmp_path: Path) -> None:
     young.mkdir()
     old.mkdir()
     os.utime(old, (1_700_000_000, 1_700_000_000))
+    assert abandoned(tmp_path) == [old]
     assert remove_leftovers(tmp_path) == [old]
     assert list(tmp_path.iterdir()) == [young]
 

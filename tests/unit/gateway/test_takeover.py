@@ -24,13 +24,14 @@ from support.endpoints import serving
 from support.mortal_runner import Mortal, mortal
 from support.talk import ask, insist, say
 
+from runner.events import boottime
 from runner.gateway import taken
 from runner.gateway.calls import read_calls
 from runner.gateway.child import Child
 from runner.gateway.client import GatewayProcess
 from runner.gateway.estate import Estate, enter
 from runner.gateway.known import opening
-from runner.gateway.leftovers import forget, remove_leftovers
+from runner.gateway.leftovers import abandoned, forget, remove_leftovers
 from runner.gateway.pending import ENDED
 from runner.gateway.session import Metered, Session, SessionSpec
 from runner.gateway.settings import GatewaySettings, Spent
@@ -58,7 +59,7 @@ def lasting(make_spec: Spec) -> Spec:
     """Return what makes the description of a session that outlives its runner for a minute, or for `seconds`."""
 
     def make(seconds: float = 60.0, *, run: int = 1, **changes: Any) -> SessionSpec:
-        return dataclasses.replace(make_spec(**changes), expires=time.time() + seconds, run=f"demo-r{run}-0123456789")
+        return dataclasses.replace(make_spec(**changes), expires=boottime() + seconds, run=f"demo-r{run}-0123456789")
 
     return make
 
@@ -209,7 +210,7 @@ def test_both_dead(own: GatewaySettings, lasting: Spec, calls: Calls, upstream: 
         first.kill()
         end(first.gateway)
         thread.join()
-    assert remove_leftovers(own.runtime) == []
+    assert abandoned(own.runtime) == remove_leftovers(own.runtime) == []
     with living(dataclasses.replace(own, key=SecretStr("sk-second"))) as gateway:
         assert gateway.open(spec) == session
         assert gateway.pid != first.gateway
@@ -434,7 +435,8 @@ def test_dead_gateways_folder_goes_when_its_sessions_have_expired(
     """What nobody may go on with any more is removed by whoever looks next, and calls under way have their lines."""
     left = dead(lasting(1.0, answers=ANSWERS))
     end(left.gateway)
-    wait_until(lambda: remove_leftovers(own.runtime) == [Path(left.folder)])
+    wait_until(lambda: abandoned(own.runtime) == [Path(left.folder)])
+    assert remove_leftovers(own.runtime) == [Path(left.folder)]
     assert list(own.runtime.iterdir()) == []
 
 

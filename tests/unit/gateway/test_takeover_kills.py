@@ -17,6 +17,7 @@ import pytest
 from support.gateway_load import Load, counting, require_exact
 from support.mortal_runner import Mortal, mortal
 
+from runner.events import boottime
 from runner.gateway.calls import read_calls
 from runner.gateway.client import GatewayProcess
 from runner.gateway.session import SessionSpec
@@ -47,7 +48,7 @@ def test_kills_of_both_under_load(own: GatewaySettings, make_spec: Spec) -> None
     chance = random.Random(11)
     with counting() as (counter, url):
         spec = make_spec(model=Model(provider="openai", name="real", base_url=url))
-        spec = dataclasses.replace(spec, expires=time.time() + 600)
+        spec = dataclasses.replace(spec, expires=boottime() + 600)
         with mortal(own, [spec]) as first:
             session = first.sessions[0]
             with Load(session) as load:

@@ -102,7 +102,9 @@ def test_importing_does_nothing() -> None:
 
 def test_frameworks_are_known_to_their_recipes_only() -> None:
     """No framework is named in the code, but for the examples of the command line."""
-    frameworks = {path.parent.name for path in (ROOT / "images").glob("*/framework.yaml")}
+    recipes = (ROOT / "images").glob("*/framework.yaml")
+    # What judges is no framework.
+    frameworks = {path.parent.name for path in recipes if "\nrole: checker\n" not in path.read_text(encoding="utf-8")}
     found = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in SOURCES

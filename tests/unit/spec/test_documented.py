@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from runner.spec.overrides import Overrides
 from runner.spec.project import Project
 from runner.spec.yaml import dump, load_yaml
 
-PAGES = Path(__file__).parents[3] / "docs" / "how-to"
+ROOT = Path(__file__).parents[3]
+PAGES = ROOT / "docs" / "how-to"
 
 
 def _blocks(page: str) -> list[str]:
@@ -49,6 +51,7 @@ def test_examples_of_steps_are_fine(block: str, project: Project, tmp_path: Path
     """Each example on writing a scenario is a scenario, or steps of one, with nothing to complain of."""
     (project.scenarios / "greeting").mkdir()
     (project.scenarios / "greeting" / "settings.txt").write_text("quick\n", encoding="utf-8")
+    shutil.copytree(ROOT / "config" / "scenarios" / "bug-fix", project.scenarios / "bug-fix")
     value = _read(block, tmp_path)
     document = value if isinstance(value, dict) else {"name": "example", "steps": value}
     assert _load(project, document["name"], document) == [step["id"] for step in document["steps"]]

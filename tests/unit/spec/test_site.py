@@ -36,6 +36,8 @@ def test_users_have_shares(tmp_path: Path) -> None:
         ("per_user:\n  memory: lots\n", r"site\.yaml:2: .*lots"),
         ("users: {ada: {cpus: 0}}\n", r"site\.yaml:1: .*0"),
         ("[1]\n", r"site\.yaml:1"),
+        ("sources: {rewrite: {'': /mirror}}\n", r"site\.yaml:1: .*it is empty"),
+        ("sources: {rewrites: {}}\n", r"site\.yaml:1: .*rewrites"),
     ],
 )
 def test_a_mistake_is_named_by_its_line(tmp_path: Path, text: str, said: str) -> None:
@@ -46,3 +48,11 @@ def test_a_mistake_is_named_by_its_line(tmp_path: Path, text: str, said: str) ->
         load_site(path, required=False)
     whole = f"{caught.value.where}: {caught.value.what}" if caught.value.where else caught.value.what
     assert re.search(said, whole), whole
+
+
+def test_mirrors_of_sources_are_named(tmp_path: Path) -> None:
+    """The beginning of an address leads to what stands in its place; without the key there are none."""
+    path = tmp_path / "site.yaml"
+    path.write_text("sources:\n  rewrite:\n    https://example.org/: /srv/mirror/\n")
+    assert load_site(path, required=True).sources.rewrite == {"https://example.org/": "/srv/mirror/"}
+    assert Site().sources.rewrite == {}

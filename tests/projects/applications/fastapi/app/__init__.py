@@ -1,0 +1,1 @@
+"""Students, teachers and courses of a school."""
