@@ -128,6 +128,7 @@ def remove_parents(root: Path, parents: Iterable[str]) -> list[str]:
     """
     left = []
     for parent in parents:
+        stay = False
         for folder in folders(root, parent):
             try:
                 folder.rmdir()
@@ -136,7 +137,8 @@ def remove_parents(root: Path, parents: Iterable[str]) -> list[str]:
             except OSError as error:
                 if error.errno not in _NOT_GONE:
                     raise
-        if folders(root, parent):
+                stay = True
+        if stay:
             left.append(parent)
     return left
 
@@ -160,7 +162,12 @@ def folders(root: Path, parent: str) -> list[Path]:
     """
     if not is_ours(parent):
         return []
-    tops = [path for path in _places(root, _relative(parent)) if path.is_dir()]
+    # A pattern would do, and take many times as long: this is done for every attempt.
+    tops: list[Path] = []
+    with contextlib.suppress(FileNotFoundError), os.scandir(root) as entries:
+        controllers = [one.path for one in entries if one.is_dir(follow_symlinks=False)]
+        named = (f"{place}/{_relative(parent)}" for place in (os.fspath(root), *controllers))
+        tops = [Path(one) for one in named if os.path.isdir(one)]  # noqa: PTH112
     # os.walk passes over folders that vanish meanwhile, as those of other runners do at any time.
     below = [Path(folder, name) for top in tops for folder, names, _ in os.walk(top) for name in names]
     return sorted([*below, *tops], key=lambda path: (-len(path.parts), path))
