@@ -51,6 +51,7 @@ develop: $(STAMPS)/development ## install what developing needs as well
 .PHONY: test
 test: develop engine ## everything needed, then all tests
 	@$(BIN)/runner images build
+	@$(BIN)/runner images build aider opencode
 	$(BIN)/pytest tests/unit -n auto
 	$(BIN)/pytest tests/engine tests/e2e -n 2 --dist loadfile --durations=20
 	@$(MAKE) chaos CHAOS_SECONDS=$(CHAOS_SECONDS)
