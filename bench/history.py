@@ -6,7 +6,6 @@ Archiving is compared in turn with `tar` and a compressor on the same tree, keep
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -15,6 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+
+from reporting import report
 
 from runner.evidence.archive import write_archive
 from runner.evidence.copies import write_folder, write_packed
@@ -50,15 +51,8 @@ LEAST = {"archive_zstd_ratio": 1.0, "archive_gzip_ratio": 1.0}
 
 
 def main() -> int:
-    """Print the figures as JSON.
-
-    Returns:
-        1 if one is beyond its threshold, else 0.
-    """
-    figures = measure()
-    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
-    slow = any(figures[name] < limit for name, limit in LEAST.items())
-    return int(slow or any(figures[name] > limit for name, limit in THRESHOLDS.items()))
+    """Print the figures as JSON; return 1 if one is beyond its threshold, else 0."""
+    return report(measure(), THRESHOLDS, LEAST)
 
 
 def measure() -> dict[str, float]:

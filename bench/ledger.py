@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
+from reporting import report
+
 from runner.evidence.records import METRIC_NAMES
 from runner.ledger.database import connected, transaction
 from runner.ledger.store import ledger_path, open_ledger
@@ -48,14 +50,8 @@ THRESHOLDS = {
 
 
 def main() -> int:
-    """Print the figures as JSON.
-
-    Returns:
-        1 if one is beyond its threshold, else 0.
-    """
-    figures = measure()
-    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
-    return int(any(figures[name] > limit for name, limit in THRESHOLDS.items()))
+    """Print the figures as JSON; return 1 if one is beyond its threshold, else 0."""
+    return report(measure(), THRESHOLDS)
 
 
 def measure() -> dict[str, float]:

@@ -53,7 +53,7 @@ THRESHOLDS = {
     **scheduling.THRESHOLDS,
 }
 """Figure -> largest value that is accepted."""
-FLOORS = {"gateway_stream_throughput_ratio": 0.9}
+FLOORS = {"gateway_stream_throughput_ratio": 0.9, **history.LEAST}
 """Figure -> smallest value that is accepted."""
 
 Samples = dict[str, list[float]]

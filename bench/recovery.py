@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+from reporting import report
 from scheduling import layers, time_run
 
 from runner.engine.admission import reserved
@@ -55,14 +56,8 @@ THRESHOLDS = {
 
 
 def main() -> int:
-    """Print the figures as JSON.
-
-    Returns:
-        1 if one is beyond its threshold, else 0.
-    """
-    figures = measure()
-    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
-    return int(any(figures[name] > limit for name, limit in THRESHOLDS.items()))
+    """Print the figures as JSON; return 1 if one is beyond its threshold, else 0."""
+    return report(measure(), THRESHOLDS)
 
 
 def measure() -> dict[str, float]:

@@ -15,6 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
+from reporting import report
+
 from runner.engine.owner import current
 from runner.evidence.layout import RunLayout
 from runner.execution.cancellation import Cancellation
@@ -56,14 +58,8 @@ class Nothing:
 
 
 def main() -> int:
-    """Print the figures as JSON.
-
-    Returns:
-        1 if one is beyond its threshold, else 0.
-    """
-    figures = measure()
-    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
-    return int(any(figures[name] > limit for name, limit in THRESHOLDS.items()))
+    """Print the figures as JSON; return 1 if one is beyond its threshold, else 0."""
+    return report(measure(), THRESHOLDS)
 
 
 def measure() -> dict[str, float]:

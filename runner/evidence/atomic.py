@@ -134,11 +134,8 @@ def storage_error(what: str, error: OSError) -> StorageError:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with _open(folder, os.O_DIRECTORY) as handle:
         os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def sync_way(folder: Path, top: Path) -> None:
@@ -155,23 +152,21 @@ def sync_way(folder: Path, top: Path) -> None:
         raise storage_error(f"cannot write to {folder}", error) from error
 
 
-def sync_files(folder: Path) -> None:
-    """Make the files of a folder durable, that were written without, and their names; a folder that is not there is fine.
+def sync_files(*folders: Path) -> None:
+    """Make the files of folders durable, that were written without, and their names; a folder that is not there is fine.
 
     Raises:
         StorageError: if one cannot be synced.
     """
-    try:
-        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-            for path in [one.path for one in entries if one.is_file(follow_symlinks=False)]:
-                handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-                try:
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
-            sync_folder(folder)
-    except OSError as error:
-        raise storage_error(f"cannot write to {folder}", error) from error
+    for folder in folders:
+        try:
+            with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+                for path in [one.path for one in entries if one.is_file(follow_symlinks=False)]:
+                    with _open(path, os.O_NOFOLLOW) as handle:
+                        os.fsync(handle)
+                sync_folder(folder)
+        except OSError as error:
+            raise storage_error(f"cannot write to {folder}", error) from error
 
 
 def sync_disk(folder: Path) -> None:
@@ -181,16 +176,26 @@ def sync_disk(folder: Path) -> None:
         StorageError: if it cannot be written.
     """
     try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            library = ctypes.CDLL(None, use_errno=True)
-            if library.syncfs(handle):
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number))
-        finally:
-            os.close(handle)
+        with _open(folder, os.O_DIRECTORY) as handle:
+            _syncfs(handle)
     except OSError as error:
         raise storage_error(f"cannot write to {folder}", error) from error
+
+
+def _syncfs(handle: int) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.syncfs(handle):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+@contextlib.contextmanager
+def _open(path: Path | str, flags: int) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def remove_leftovers(root: Path) -> tuple[Path, ...]:

@@ -54,8 +54,7 @@ def finalise(layout: RunLayout, record: RunRecord, outcome: Outcome = "broken", 
             "notes": (*record.notes, *_told(cut_off), *make_collectable(layout.root)),
         }
     )
-    for folder in (layout.calls.parent, layout.bodies):
-        sync_files(folder)
+    sync_files(layout.calls.parent, layout.bodies)
     write_text(layout.readme, render_readme(final, metrics))
     write_json(layout.metadata, final)
     return final

@@ -237,8 +237,7 @@ def _finalise(context: Context, record: RunRecord, story: Story) -> RunDone:
             ),
         }
     )
-    for folder in (layout.calls.parent, layout.bodies):
-        sync_files(folder)
+    sync_files(layout.calls.parent, layout.bodies)
     done = _written(layout, final, story, cut_off)
     if layout.views.exists():
         remove_tree(layout.views)

@@ -63,26 +63,15 @@ class Bodies:
         self._patterns = [re.compile(pattern) for pattern in patterns]
         self._secrets = _spellings(secrets)
 
-    def keep(self, data: bytes) -> str | None:
-        """Keep one body as configured.
+    def pack(self, data: bytes) -> Packed | None:
+        """Return a body as it is to be kept.
 
         Args:
             data: the body, decoded.
 
         Returns:
-            The sha256 of the redacted bytes; None if bodies are off.
-
-        Raises:
-            OSError: if it cannot be written.
+            Its digest, after redaction, and what is to be put; None if bodies are off.
         """
-        body = self.pack(data)
-        if body is None:
-            return None
-        self.put(body)
-        return body.sha256
-
-    def pack(self, data: bytes) -> Packed | None:
-        """Return one body, decoded, as it is to be kept; None if bodies are off."""
         if self.mode == "off":
             return None
         clean = self.redact(data)

@@ -121,8 +121,7 @@ class Pending:
 
         A line that was cut short is of no such call: its provider would have been asked only after it was whole.
         """
-        noted = self._noted()
-        return [_left(n, lines[0]) for n, lines in noted.items() if lines and "began" in lines[0]]
+        return _under_way(self._noted())
 
     def recover(self, spec: SessionSpec, calls_file: Path) -> list[Call]:
         """Give each call that a dead process left its line in the calls file, unless it has one, and forget them.
@@ -144,7 +143,7 @@ class Pending:
             return []
         _end_last_line(calls_file)
         known = {call.n for call in read_calls(calls_file).calls if belongs(call, spec)}
-        added = [_call(one, spec) for one in self.left() if one.n not in known]
+        added = [_call(one, spec) for one in _under_way(noted) if one.n not in known]
         for call in added:
             append_call(calls_file, call)
         for n in known & noted.keys():
@@ -229,6 +228,11 @@ def remembered(folder: Path) -> Iterator[Remembered]:
 def belongs(call: Call, spec: SessionSpec) -> bool:
     """Tell whether a call was made in this session: in this attempt of this step."""
     return (call.run, call.step, call.attempt) == (spec.run, spec.step, spec.attempt)
+
+
+def _under_way(noted: Mapping[int, Sequence[Mapping[str, Any]]]) -> list[Left]:
+    """Return the calls of which it was noted that they began."""
+    return [_left(n, lines[0]) for n, lines in noted.items() if "began" in lines[0]]
 
 
 def _left(n: int, noted: Mapping[str, Any]) -> Left:

@@ -84,17 +84,21 @@ def _cost(served: Served, draft: Draft) -> Cost:
 def _note(served: Served, draft: Draft, cost: Cost) -> _Written:
     """Write the bodies into the journal, and the line; files are made of the bodies afterwards."""
     bodies = _packed(served, draft)
+    left = [body for body in bodies if body is not None]
     try:
-        served.pending.keep(draft.n, [body for body in bodies if body is not None])
+        served.pending.keep(draft.n, left)
     except OSError:
-        return _write(served, draft, cost)
-    written = _line(served, draft, bodies, cost)
-    return replace(written, left=[body for body in bodies if body is not None])
+        return _put(served, draft, bodies, cost)
+    return replace(_line(served, draft, bodies, cost), left=left)
 
 
 def _write(served: Served, draft: Draft, cost: Cost) -> _Written:
-    """Write bodies and line; where there is no room for the bodies, the line says that none is kept."""
-    bodies = _packed(served, draft)
+    """Write bodies and line."""
+    return _put(served, draft, _packed(served, draft), cost)
+
+
+def _put(served: Served, draft: Draft, bodies: _Pair, cost: Cost) -> _Written:
+    """Make files of the bodies, and write the line; where there is no room for them, it says that none is kept."""
     try:
         for body in bodies:
             if body is not None:

@@ -42,7 +42,12 @@ class Project:
 
 
 def base_image(engine: Engine) -> str:
-    """Return the id of the project's base image, made from the user's cache if the engine does not have it."""
+    """Return the id of the project's base image."""
+    return project_image(engine, "base")
+
+
+def project_image(engine: Engine, name: str) -> str:
+    """Return the id of an image of the project, made from the user's cache if the engine does not have it."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     ctx = ImageContext(
         images=ROOT / "images",
@@ -52,4 +57,4 @@ def base_image(engine: Engine) -> str:
         events=lambda _: None,
         user=f"{os.getuid()}:{os.getgid()}",
     )
-    return Project(ctx=ctx).ensure("base").id
+    return Project(ctx=ctx).ensure(name).id

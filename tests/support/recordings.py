@@ -115,8 +115,8 @@ def record(root: Path, exchanges: Sequence[Exchange], run: Run | None = None, **
     bodies = Bodies(layout.calls.parent / "bodies", "full", patterns, ["run-token-of-the-recording"])
     for number, one in enumerate(exchanges, 1):
         kept = {
-            "request_sha256": bodies.keep(encode(one.request)),
-            "response_sha256": bodies.keep(encode(one.answer)),
+            "request_sha256": keep(bodies, encode(one.request)),
+            "response_sha256": keep(bodies, encode(one.answer)),
         }
         append_call(layout.calls, make_call(run, number, one, **kept))
     finished = RunRecord(
@@ -131,3 +131,12 @@ def record(root: Path, exchanges: Sequence[Exchange], run: Run | None = None, **
     write_json(layout.metadata, finished.model_copy(update=changes))
     layout.workspace.mkdir(parents=True, exist_ok=True)
     return layout
+
+
+def keep(bodies: Bodies, data: bytes) -> str | None:
+    """Keep a body as configured, and return its digest."""
+    body = bodies.pack(data)
+    if body is None:
+        return None
+    bodies.put(body)
+    return body.sha256

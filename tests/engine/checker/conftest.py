@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.images import ROOT, Project
+from support.images import ROOT, project_image
 
 from runner.engine.docker import connect
 from runner.engine.protocol import ContainerSpec, Engine, Mount, Resources
-from runner.images.models import ImageContext
 from runner.names import LABEL_KIND, PROJECT
 
 APPLICATIONS = ROOT / "tests" / "projects" / "applications"
@@ -34,16 +33,7 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def checker(engine: Engine) -> str:
     """Id of the checker image, made from the user's cache if the engine does not have it."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    ctx = ImageContext(
-        images=ROOT / "images",
-        cache=Path(home) / PROJECT,
-        engine=engine,
-        environment=os.environ,
-        events=lambda _: None,
-        user=f"{os.getuid()}:{os.getgid()}",
-    )
-    return Project(ctx=ctx).ensure("checker").id
+    return project_image(engine, "checker")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.recordings import keep
 
 from runner.errors import ConfigError, StorageError
 from runner.gateway.bodies import LARGEST, Bodies, body_path, read_body
@@ -20,7 +21,7 @@ TOKEN = "run-AbC_0123456789/xyz"
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
 def test_what_is_kept_is_read_back(tmp_path: Path, data: bytes) -> None:
     """Any bytes without a secret come back as they were, under their own digest."""
-    digest = Bodies(tmp_path, "full", [], [TOKEN]).keep(data)
+    digest = keep(Bodies(tmp_path, "full", [], [TOKEN]), data)
     assert digest == hashlib.sha256(data).hexdigest()
     assert read_body(tmp_path, digest) == data
 
@@ -28,7 +29,7 @@ def test_what_is_kept_is_read_back(tmp_path: Path, data: bytes) -> None:
 @pytest.mark.parametrize("written", ["run-AbC_0123456789/xyz", r"run-AbC_0123456789\/xyz", "run-AbC_0123456789%2Fxyz"])
 def test_secrets_are_taken_out_however_they_are_written(tmp_path: Path, written: str) -> None:
     """A secret is in no kept body: plain, with JSON's escaped slash, or quoted for a URL; the digest is of the rest."""
-    digest = Bodies(tmp_path, "full", [], [TOKEN]).keep(f'{{"key": "{written}", "more": 1}}'.encode())
+    digest = keep(Bodies(tmp_path, "full", [], [TOKEN]), f'{{"key": "{written}", "more": 1}}'.encode())
     assert digest is not None
     assert read_body(tmp_path, digest) == b'{"key": "[redacted]", "more": 1}'
 
@@ -42,18 +43,18 @@ def test_patterns_are_taken_out(tmp_path: Path) -> None:
 def test_one_file_per_body(tmp_path: Path) -> None:
     """A body that comes again is not written again, and nothing unfinished stays."""
     bodies = Bodies(tmp_path / "llm" / "bodies", "full", [], [])
-    first = bodies.keep(b"the same")
+    first = keep(bodies, b"the same")
     assert first is not None
     written = body_path(bodies.folder, first).stat().st_ino
-    assert bodies.keep(b"the same") == first
+    assert keep(bodies, b"the same") == first
     assert [path.name for path in bodies.folder.iterdir()] == [f"{first}.zst"]
     assert body_path(bodies.folder, first).stat().st_ino == written
 
 
 def test_modes(tmp_path: Path) -> None:
     """With `digest` there is the digest and no file, with `off` neither."""
-    assert Bodies(tmp_path / "b", "digest", [], []).keep(b"x") == hashlib.sha256(b"x").hexdigest()
-    assert Bodies(tmp_path / "b", "off", [], []).keep(b"x") is None
+    assert keep(Bodies(tmp_path / "b", "digest", [], []), b"x") == hashlib.sha256(b"x").hexdigest()
+    assert keep(Bodies(tmp_path / "b", "off", [], []), b"x") is None
     assert not (tmp_path / "b").exists()
 
 

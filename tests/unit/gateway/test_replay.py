@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.recordings import Exchange, answer, encode, make_call, make_run, question, record
+from support.recordings import Exchange, answer, encode, keep, make_call, make_run, question, record
 
 from runner.errors import ConfigError
 from runner.gateway.bodies import Bodies
@@ -249,7 +249,7 @@ def test_it_goes_on_after_a_restart(tmp_path: Path, mode: str) -> None:
     same = question("same")
     opened(tmp_path, [Exchange(request=same, answer=answer(text)) for text in "abc"], mode=mode)
     live = tmp_path / "new" / "llm"
-    sha = Bodies(live / "bodies", "full", [], [TOKEN]).keep(encode(same))
+    sha = keep(Bodies(live / "bodies", "full", [], [TOKEN]), encode(same))
     done = Exchange(request=same)
     run = make_run().model_copy(update={"id": RUN})
     append_call(live / "calls.jsonl", make_call(run, 1, done, request_sha256=sha, response_sha256=sha))
