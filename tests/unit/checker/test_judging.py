@@ -246,7 +246,8 @@ def test_ports_are_found_by_who_listens(tmp_path: Path) -> None:
             time.sleep(0.02)
         first, second = map(int, program.tail().split())
         assert {(one.port, one.host) for one in program.listeners()} == {(first, "127.0.0.1"), (second, "::1")}
-    assert proc.listeners([os.getpid()]) == []
+        # This process may serve something itself, as other tests leave it: just not the program's ports.
+        assert not {first, second} & {one.port for one in proc.listeners([os.getpid()])}
 
 
 def test_command_runs_to_its_end_or_its_time(tmp_path: Path) -> None:
