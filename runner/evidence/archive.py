@@ -1,6 +1,6 @@
 """Write a run directory as one deterministic archive: the same tree gives the same tar on every machine.
 
-Members stand in the order of their path bytes, after the manifest. Times, owners and everything of the permissions but
+Members stand in the order of their path bytes, and the manifest after them. Times, owners and everything of the permissions but
 "can be executed" are normalised; hard links are files of their own. The tar's digest depends on the tree alone, the
 archive's also on the version of the compression library.
 """
@@ -16,18 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import StorageError
-from runner.evidence.atomic import is_temporary, replacing, write_text
-from runner.evidence.body import Body, ReadError
+from runner.evidence.atomic import is_temporary, replacing_all
 from runner.evidence.content import Changed, check_file, open_file
 from runner.evidence.excludes import left_out, summary
 from runner.evidence.history.blobs import SEEN
 from runner.evidence.layout import RunLayout
 from runner.evidence.manifest import LARGEST, MANIFEST, Listed, Skipped, encode
+from runner.evidence.pack import Packer, ReadError
 from runner.evidence.tarformat import TarFile, TarFolder, TarLink, header, padding
 from runner.evidence.walk import DIRECTORY, FILE, LINK, Entry, RawPath, opened, walk
 
 LARGEST_MEMBER = 8 * 1024**3
 """Bytes of the largest file that is archived: a sparse file may claim to be larger than any disk."""
+_OWN_NAME = MANIFEST.encode()
 _PATIENCE = 2
 """Times a file may be found changing before it is left out."""
 _TRIES = 20
@@ -89,8 +90,14 @@ def write_archive(
 
 def _attempt(layout: RunLayout, kind: str, target: Path | None, choice: _Choice) -> ArchiveInfo:
     path = target or layout.archive(kind)
-    with opened(layout.root) as root, replacing(path) as stream, Body(kind) as body:
-        members = [one for name, entry in choice.entries(root) if (one := _take(body, root, name, entry, choice))]
+    # The archive is the last of them to take its place: where it stands, its digests do too.
+    digests = [layout.archive_digest(kind), layout.tar_digest] if target is None else []
+    with (
+        opened(layout.root) as root,
+        replacing_all([*digests, path]) as (*texts, stream),
+        Packer(stream, kind) as packer,
+    ):
+        members = [one for name, entry in choice.entries(root) if (one := _take(packer, root, name, entry, choice))]
         skipped = tuple(sorted(choice.skipped, key=lambda one: one.path))
         manifest = encode(members, skipped, sorted(choice.derivable))
         if len(manifest) > LARGEST:
@@ -98,37 +105,37 @@ def _attempt(layout: RunLayout, kind: str, target: Path | None, choice: _Choice)
                 f"cannot archive {layout.root}: {len(members)} members are more than an archive can list",
                 hint="leave some of them out with `exclude_files`, or say `archive: off`",
             )
-        head = header(TarFile(path=MANIFEST.encode(), size=len(manifest), executable=False))
-        packed = body.finish(head + manifest + padding(len(manifest)), stream)
-        if target is None:
-            # The archive takes its place when this block ends: where it stands, its digests do too.
-            write_text(layout.archive_digest(kind), f"{packed.sha256}  {path.name}\n")
-            write_text(layout.tar_digest, f"{packed.tar_sha256}  {path.with_suffix('').name}\n")
+        head = header(TarFile(path=_OWN_NAME, size=len(manifest), executable=False))
+        packer.close(head + manifest + padding(len(manifest)))
+        for text, (sha256, name) in zip(
+            texts, [(packer.sha256, path.name), (packer.tar_sha256, path.stem)], strict=False
+        ):
+            text.write(f"{sha256}  {name}\n".encode())
     return ArchiveInfo(
         path=path,
-        sha256=packed.sha256,
-        tar_sha256=packed.tar_sha256,
-        bytes=packed.bytes,
+        sha256=packer.sha256,
+        tar_sha256=packer.tar_sha256,
+        bytes=packer.bytes,
         members=len(members) + 1,
         skipped=skipped,
     )
 
 
-def _take(body: Body, root: int, path: RawPath, entry: Entry, choice: _Choice) -> Listed | None:
+def _take(packer: Packer, root: int, path: RawPath, entry: Entry, choice: _Choice) -> Listed | None:
     """Give one name to the archive, and return how the manifest lists it; None if it is left out."""
     if entry.kind == DIRECTORY:
-        body.write(header(folder := TarFolder(path=path)))
+        packer.write(header(folder := TarFolder(path=path)))
         return Listed(member=folder)
     if entry.kind == LINK:
-        body.write(header(link := TarLink(path=path, target=entry.target)))
+        packer.write(header(link := TarLink(path=path, target=entry.target)))
         return Listed(member=link)
     if reason := choice.reason(path, entry):
         choice.skip(path, reason)
         return None
-    return _take_file(body, root, path, entry, choice)
+    return _take_file(packer, root, path, entry, choice)
 
 
-def _take_file(body: Body, root: int, path: RawPath, entry: Entry, choice: _Choice) -> Listed | None:
+def _take_file(packer: Packer, root: int, path: RawPath, entry: Entry, choice: _Choice) -> Listed | None:
     """Give a file to the archive, as far as it has been read: that it can be is known only then."""
     member = TarFile(path=path, size=entry.size, executable=bool(entry.mode & stat.S_IXUSR))
     digest = hashlib.sha256()
@@ -138,16 +145,16 @@ def _take_file(body: Body, root: int, path: RawPath, entry: Entry, choice: _Choi
         choice.skip(path, f"cannot be read: {error.strerror}")
         return None
     try:
-        left = body.read(header(member), handle, entry.size, digest)
+        left = packer.read(header(member), handle, entry.size, digest)
         check_file(handle, path, entry, left)
     except ReadError as error:
         if error.begun:
             raise Changed(path) from error
-        choice.skip(path, f"cannot be read: {error.why}")
+        choice.skip(path, f"cannot be read: {error.strerror}")
         return None
     finally:
         os.close(handle)
-    body.write(padding(entry.size))
+    packer.write(padding(entry.size))
     return Listed(member=member, sha256=digest.hexdigest())
 
 
@@ -198,7 +205,7 @@ class _Choice:
         """Return why a name that is neither a folder nor a link is left out; empty if it is not."""
         if entry.kind != FILE:
             return f"a {entry.kind}, which holds nothing to keep"
-        if path == MANIFEST.encode():
+        if path == _OWN_NAME:
             return "the archive's own manifest has this name"
         if entry.size > self.largest:
             return f"{entry.size} bytes, more than the {self.largest} of the largest member"

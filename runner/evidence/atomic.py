@@ -114,7 +114,7 @@ def replacing_all(paths: Sequence[Path], *, durable: bool = True) -> Iterator[Se
             for one in temporary:
                 one.unlink(missing_ok=True)
     except OSError as error:
-        raise storage_error(f"cannot write {paths[0]}", error) from error
+        raise storage_error(f"cannot write {paths[-1]}", error) from error
 
 
 def storage_error(what: str, error: OSError) -> StorageError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
+import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,18 @@ makes it a quarter faster, and the output of a virtual environment 3.5 % larger.
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """RFC 1952: deflate, no name, no comment, modification time 0, no level hint, operating system unknown."""
 _GZIP_MAGIC = _GZIP_HEADER[:2]
+_NOTE = struct.Struct("<8sQ")
+"""A word of ours, and the length of the frame that the note follows."""
+_WORD = b"LASTPART"
+_ENDINGS = {
+    "zstd": (struct.pack("<II", 0x184D2A5E, _NOTE.size), b""),
+    "gzip": (
+        _GZIP_HEADER[:3] + b"\x04" + _GZIP_HEADER[4:] + struct.pack("<H2sH", 4 + _NOTE.size, b"LP", _NOTE.size),
+        b"\x03\x00" + bytes(8),
+    ),
+}
+"""What stands around the note, which readers of the format pass over: a skippable frame (RFC 8878, 3.1.2), or a gzip member
+of nothing with an extra field (RFC 1952, 2.3.1.1)."""
 DECOMPRESSION_ERRORS = (EOFError, OSError, zlib.error, zstandard.ZstdError)
 """What a reader raises when its input is damaged or ends too soon."""
 
@@ -75,6 +89,38 @@ def compressor(kind: str, *, parallel: bool = False) -> Compressor:
     return cast("Compressor", zstandard.ZstdCompressor(compression_params=settings).compressobj())
 
 
+def ending(kind: str, length: int) -> bytes:
+    """Return what ends a file so that its last frame, of so many bytes, can be found without reading the others."""
+    before, after = _ENDINGS[kind]
+    return before + _NOTE.pack(_WORD, length) + after
+
+
+def last_frame(stream: BinaryIO, kind: str) -> int | None:
+    """Return where the frame begins that an `ending` follows; None if the file does not end so.
+
+    Args:
+        stream: a file, which is at another place afterwards.
+        kind: `zstd` or `gzip`.
+    """
+    before, after = _ENDINGS[kind]
+    end = stream.seek(0, os.SEEK_END) - len(before) - _NOTE.size - len(after)
+    if end < 0:
+        return None
+    stream.seek(end)
+    found = stream.read()
+    word, length = _NOTE.unpack_from(found, len(before))
+    known = word == _WORD and length <= end and found == ending(kind, length)
+    return end - length if known else None
+
+
+def kind_of(stream: BinaryIO) -> str:
+    """Return of what kind a compressed file is, by its first bytes; it is read from there afterwards."""
+    stream.seek(0)
+    kind = "gzip" if stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC else "zstd"
+    stream.seek(0)
+    return kind
+
+
 @contextlib.contextmanager
 def decompressed(path: Path) -> Iterator[BinaryIO]:
     """Open a compressed file for reading what is in it; the kind is told by its first bytes.
@@ -82,11 +128,8 @@ def decompressed(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: if it cannot be opened; reading raises one of DECOMPRESSION_ERRORS if it is damaged.
     """
-    with path.open("rb") as stream:
-        kind = "gzip" if stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC else "zstd"
-        stream.seek(0)
-        with decompressed_stream(stream, kind) as reader:
-            yield reader
+    with path.open("rb") as stream, decompressed_stream(stream, kind_of(stream)) as reader:
+        yield reader
 
 
 @contextlib.contextmanager

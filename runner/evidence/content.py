@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 from runner.evidence.pack import CHUNK
-from runner.evidence.walk import Entry, RawPath, entry_of, open_below
+from runner.evidence.walk import Entry, RawPath, is_still, open_below
 
 _BECAME_ANOTHER = frozenset({errno.ENOENT, errno.ELOOP, errno.ENOTDIR})
 """Errors of opening what was a file a moment ago and is gone, or a link, or below what is no folder any more."""
@@ -65,5 +65,5 @@ def check_file(handle: int, path: RawPath, entry: Entry, left: int) -> None:
     Raises:
         Changed: if it is not, or is no longer.
     """
-    if left or entry_of(os.fstat(handle)) != entry:
+    if left or not is_still(os.fstat(handle), entry):
         raise Changed(path)

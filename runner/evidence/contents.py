@@ -12,11 +12,11 @@ from functools import cached_property
 from pathlib import Path
 
 from runner.errors import StorageError
-from runner.evidence.compress import DECOMPRESSION_ERRORS, decompressed
+from runner.evidence.compress import DECOMPRESSION_ERRORS
 from runner.evidence.excludes import left_out
-from runner.evidence.manifest import LARGEST, MANIFEST, Listed, decode
+from runner.evidence.listing import read_manifest
+from runner.evidence.manifest import Listed
 from runner.evidence.tarformat import TarFile, TarFolder, TarLink
-from runner.evidence.tarreader import stream_tar
 from runner.evidence.walk import DIRECTORY, FILE, LINK, Entry, RawPath, open_below, opened, show_path, walk
 
 
@@ -127,13 +127,8 @@ def _file(digest: str, *, executable: bool) -> str:
 
 
 def _manifest(archive: Path) -> list[Listed]:
-    """Return what an archive's first member lists."""
+    """Return what an archive's manifest lists."""
     try:
-        with decompressed(archive) as stream, stream_tar(stream) as tar:
-            first = tar.next()
-            content = tar.extractfile(first) if first is not None and first.isreg() else None
-            if first is None or first.name != MANIFEST or first.size > LARGEST or content is None:
-                raise StorageError("the archive has no manifest", where=str(archive))
-            return decode(content.read())
+        return read_manifest(archive).listed
     except (ValueError, tarfile.TarError, *DECOMPRESSION_ERRORS) as error:
         raise StorageError("the archive's manifest cannot be used", where=str(archive), why=str(error)) from None

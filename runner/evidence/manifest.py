@@ -1,4 +1,4 @@
-"""An archive's manifest, its first member: what is in the archive with digests, and what is not and why."""
+"""An archive's manifest, its last member: what is in the archive with digests, and what is not and why."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Listed:
 def encode(
     listed: Iterable[Listed], skipped: Sequence[Skipped], derivable: Sequence[tuple[RawPath, RawPath]] = ()
 ) -> bytes:
-    """Return the manifest: JSON with one line per member, in the order in which the members follow.
+    """Return the manifest: JSON with one line per member, in the order in which the members stand.
 
     A path or link target that is not UTF-8 stands in base64 under `path_base64` or `target_base64` instead.
 

@@ -1,20 +1,38 @@
-"""Pack a tar on its way to a file: hashed and compressed in a thread of its own while the next file is read."""
+"""Pack a tar on its way to a file: hashed and compressed in a thread of its own while the next file is read.
+
+Files are read into the memory that the compressor reads from, so nothing is copied on its way. That memory is a small ring:
+fresh memory costs as much as hashing what is put there, and memory that was used a moment ago is still in a core's cache.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import mmap
+import os
 import threading
-from queue import Queue
+from queue import SimpleQueue
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
-from runner.evidence.compress import DECOMPRESSION_ERRORS, Compressor, compressor
+from runner.evidence.compress import DECOMPRESSION_ERRORS, Compressor, compressor, ending
 from runner.evidence.tarformat import trailer
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 CHUNK = 1024 * 1024
 """Bytes given to the compressor at a time, always: its output may depend on how its input is cut."""
 _AHEAD = 16
-"""Chunks that may wait for the compressor: memory is bounded by this many."""
+"""Chunks of the ring: that many are filled, waiting or being compressed, and memory is bounded by them."""
+
+
+class ReadError(OSError):
+    """A file cannot be read."""
+
+    def __init__(self, error: OSError, *, begun: bool) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.begun = begun
+        """Whether its header, and perhaps a part of it, has been taken."""
 
 
 class Packer:
@@ -30,15 +48,21 @@ class Packer:
 
     def __init__(self, stream: BinaryIO, kind: str) -> None:
         self._stream = stream
+        self._kind = kind
         self._compressor: Compressor = compressor(kind, parallel=True)
-        self._pending = bytearray()
-        self._queue: Queue[bytes | None] = Queue(_AHEAD)
+        self._memory = memoryview(mmap.mmap(-1, _AHEAD * CHUNK))
+        self._chunks = 0
+        """Chunks that have been filled."""
+        self._chunk = self._memory[:CHUNK]
+        """The one that is being filled."""
+        self._at = 0
+        """Bytes in it."""
+        self._free = threading.Semaphore(_AHEAD - 1)
+        self._queue: SimpleQueue[memoryview | None] = SimpleQueue()
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._work, name="pack", daemon=True)
         self._tar = hashlib.sha256()
         self._file = hashlib.sha256()
-        self.tar_bytes = 0
-        """Bytes of the tar so far."""
         self.bytes = 0
         """Bytes of the file; complete after `close`."""
 
@@ -60,27 +84,71 @@ class Packer:
         Raises:
             OSError: if an earlier piece could not be written.
         """
-        self.tar_bytes += len(data)
-        if len(data) == CHUNK and not self._pending:
-            self._give(data)
+        at = self._at
+        if at + len(data) < CHUNK:
+            self._at = at + len(data)
+            self._chunk[at : self._at] = data
             return
-        self._pending += data
-        while len(self._pending) >= CHUNK:
-            self._give(bytes(memoryview(self._pending)[:CHUNK]))
-            del self._pending[:CHUNK]
+        left = memoryview(data)
+        while left:
+            size = min(len(left), CHUNK - self._at)
+            self._chunk[self._at : self._at + size] = left[:size]
+            self._advance(size)
+            left = left[size:]
 
-    def close(self) -> None:
+    def read(self, head: bytes, handle: int, size: int, digest: _Hash) -> int:
+        """Take a member's header and its content.
+
+        Args:
+            head: the header.
+            handle: the file.
+            size: bytes to be read of it.
+            digest: is given the content.
+
+        Returns:
+            Bytes that are left because the file ended before.
+
+        Raises:
+            ReadError: if the file cannot be read.
+            OSError: if an earlier piece could not be written.
+        """
+        # A header that reaches into the next chunk leaves no room in this one: then it goes first.
+        room = self._chunk[self._at + len(head) :][:size]
+        got = _fill(room, handle, begun=False)
+        self.write(head)
+        left = size
+        while True:
+            digest.update(room[:got])
+            self._advance(got)
+            left -= got
+            if not left or (room and not got):
+                return left
+            room = self._chunk[self._at :][:left]
+            got = _fill(room, handle, begun=True)
+
+    def close(self, last: bytes = b"") -> None:
         """End the tar and the compressed stream; everything is in the file after this.
+
+        Args:
+            last: the tar's last members, whole blocks, which are to be found without reading what stands before them: they
+                get a frame of their own and a note behind it, as `runner.evidence.compress.last_frame` reads it.
 
         Raises:
             OSError: if something could not be written.
         """
-        self.write(trailer(self.tar_bytes))
-        self._give(bytes(self._pending))
+        end = trailer(self._chunks * CHUNK + self._at + len(last))
+        if not last:
+            self.write(end)
+        self._queue.put(self._chunk[: self._at])
         self._queue.put(None)
         self._thread.join()
         self._complain()
         self._put(self._compressor.flush())
+        if last:
+            self._tar.update(last + end)
+            single = compressor(self._kind)
+            frame = single.compress(last + end) + single.flush()
+            self._put(frame + ending(self._kind, len(frame)))
 
     @property
     def tar_sha256(self) -> str:
@@ -92,9 +160,17 @@ class Packer:
         """Digest of the file; to be read after `close`."""
         return self._file.hexdigest()
 
-    def _give(self, chunk: bytes) -> None:
+    def _advance(self, size: int) -> None:
+        """Note that so many bytes more are in the chunk; hand it on if it is full, and wait for room for another."""
+        self._at += size
+        if self._at < CHUNK:
+            return
         self._complain()
-        self._queue.put(chunk)
+        self._queue.put(self._chunk)
+        self._free.acquire()
+        self._chunks += 1
+        start = self._chunks % _AHEAD * CHUNK
+        self._chunk, self._at = self._memory[start : start + CHUNK], 0
 
     def _complain(self) -> None:
         if self._failure is not None:
@@ -102,16 +178,24 @@ class Packer:
 
     def _work(self) -> None:
         while (chunk := self._queue.get()) is not None:
-            if self._failure is not None:
-                continue  # the queue is emptied, so that nobody waits for room in it
-            try:
-                self._tar.update(chunk)
-                self._put(self._compressor.compress(chunk))
-            except (MemoryError, *DECOMPRESSION_ERRORS) as error:
-                self._failure = error
+            if self._failure is None:
+                try:
+                    self._tar.update(chunk)
+                    self._put(self._compressor.compress(chunk))
+                except (MemoryError, *DECOMPRESSION_ERRORS) as error:
+                    self._failure = error
+            self._free.release()  # after a failure too, so that nobody waits for room
 
     def _put(self, data: bytes) -> None:
         if data:
             self._file.update(data)
             self.bytes += len(data)
             self._stream.write(data)
+
+
+def _fill(room: memoryview, handle: int, *, begun: bool) -> int:
+    """Read as much of a file as there is room for; 0 if it has ended, or there is no room."""
+    try:
+        return os.readv(handle, [room]) if room else 0
+    except OSError as error:
+        raise ReadError(error, begun=begun) from error

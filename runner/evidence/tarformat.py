@@ -118,6 +118,8 @@ def _block(kind: bytes, path: bytes, target: bytes, size: int, mode: int) -> byt
 
 def _too_long(path: bytes, target: bytes, size: int) -> bytes:
     """Return the pax records of the fields that do not fit in a ustar header."""
+    if len(path) <= _MOST_NAME and len(target) <= _MOST_NAME and size <= _MOST_SIZE:
+        return b""
     records: list[tuple[bytes, bytes]] = []
     if len(path) > _MOST_NAME:
         records.append((b"path", path))

@@ -14,6 +14,7 @@ from runner.errors import StorageError
 from runner.evidence.atomic import storage_error
 from runner.evidence.compress import DECOMPRESSION_ERRORS, decompressed
 from runner.evidence.folders import Folders
+from runner.evidence.listing import read_manifest
 from runner.evidence.manifest import Skipped
 from runner.evidence.tarformat import TarFile, TarFolder, TarLink, permissions
 from runner.evidence.tarreader import stream_tar
@@ -60,6 +61,7 @@ def unpack(
     try:
         target.mkdir(parents=True, exist_ok=True)
         room = shutil.disk_usage(target).free
+        manifest = read_manifest(archive)
         with (
             opened(target) as root,
             Folders(root) as tree,
@@ -67,14 +69,14 @@ def unpack(
             stream_tar(hashing := Hashing(stream)) as tar,
         ):
             place = _Place(archive=archive, tree=tree, wanted=wanted, left=room if most is None else most)
-            for one in read_checked(tar):
+            for one in read_checked(tar, manifest):
                 if isinstance(one, Problem):
                     raise _refused(archive, str(one))
                 place.put(one)
             hashing.drain()
             if tar_sha256 not in {None, hashing.digest.hexdigest()}:
                 raise _refused(archive, f"the tar in it has sha256 {hashing.digest.hexdigest()}, not {tar_sha256}")
-    except (tarfile.TarError, *DECOMPRESSION_ERRORS) as error:
+    except (ValueError, tarfile.TarError, *DECOMPRESSION_ERRORS) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise storage_error(f"cannot unpack {archive} into {target}", error) from error
         raise _refused(archive, str(error)) from None

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from runner.evidence.compress import DECOMPRESSION_ERRORS, decompressed
-from runner.evidence.manifest import LARGEST, MANIFEST, Listed, decode
+from runner.evidence.listing import Manifest, read_manifest
+from runner.evidence.manifest import MANIFEST, Listed
 from runner.evidence.tarformat import TarFile, TarFolder, TarLink, TarMember
 from runner.evidence.tarreader import members, stream_tar
 from runner.evidence.walk import RawPath, show_path
 
 _CHUNK = 1024 * 1024
+_MANIFEST = MANIFEST.encode()
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,13 @@ def verify_archive(path: Path) -> list[Problem]:
     """
     found = list(_check_digest(path, path.with_name(f"{path.name}.sha256"), _digest_of(path)))
     try:
+        manifest = read_manifest(path)
         with decompressed(path) as stream:
             hashing = Hashing(stream)
-            found += _check_members(hashing)
+            found += _check_members(hashing, manifest)
             hashing.drain()
+    except ValueError as error:
+        return [*found, Problem(_MANIFEST, f"cannot be used: {error}")]
     except tarfile.TarError as error:
         return [*found, Problem(b"", f"the tar inside is damaged: {error}")]
     except DECOMPRESSION_ERRORS as error:
@@ -93,9 +98,9 @@ def _digest_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _check_members(stream: Hashing) -> Iterator[Problem]:
+def _check_members(stream: Hashing, manifest: Manifest) -> Iterator[Problem]:
     with stream_tar(stream) as tar:
-        for one in read_checked(tar):
+        for one in read_checked(tar, manifest):
             if isinstance(one, Problem):
                 yield one
                 continue
@@ -133,52 +138,53 @@ class Checked:
             self.problem = Problem(self.member.path, words)
 
 
-def read_checked(tar: tarfile.TarFile) -> Iterator[Checked | Problem]:
-    """Yield the members that follow an archive's manifest, in order, or what is wrong with them.
+def read_checked(tar: tarfile.TarFile, manifest: Manifest) -> Iterator[Checked | Problem]:
+    """Yield an archive's members but its manifest, in order, or what is wrong with them.
 
     The content of each has to be read before the next one is asked for.
+
+    Args:
+        tar: the archive's.
+        manifest: the archive's; whether it is the one in the tar is checked as well.
 
     Raises:
         tarfile.TarError: if the tar is damaged; one of DECOMPRESSION_ERRORS if what it is in is.
     """
-    expected: dict[RawPath, Listed] | None = None
-    places: dict[RawPath, int] = {}
+    expected = {one.member.path: one for one in manifest.listed}
     reached = -1
-    for member in members(tar):
+    place = met = -1
+    for place, member in enumerate(members(tar)):
         name = member.name.encode("utf-8", "surrogateescape")
-        if expected is None:
-            problem, expected = _read_manifest(tar, member, name)
-            places = {path: place for place, path in enumerate(expected)}
-            yield from problem
+        if name == _MANIFEST and met < 0:
+            met = place
+            yield from _check_manifest(tar, member, manifest)
             continue
         if {b"", b".", b".."} & {*name.split(b"/")}:
             yield Problem(name, "leads out of the archive")
         listed = expected.pop(name, None)
         if listed is None:
             yield Problem(name, "is not in the manifest, or there twice")
-        elif places[name] < reached:
+        elif manifest.places[name] < reached:
             yield Problem(name, "stands at another place than in the manifest")
         elif (is_now := _describe(member, name)) != listed.member:
             yield Problem(name, f"is {is_now}, the manifest says {listed.member}")
         else:
             yield Checked(listed, tar.extractfile(member) if member.isreg() else None)
-        reached = max(reached, places.get(name, reached))
-    if expected is None:
-        yield Problem(b"", "there is nothing in the archive")
-    for name in expected or ():
+        reached = max(reached, manifest.places.get(name, reached))
+    for name in expected:
         yield Problem(name, "is missing")
+    if met != (0 if manifest.first else place):
+        yield Problem(_MANIFEST, "does not stand where the archive's end says")
 
 
-def _read_manifest(
-    tar: tarfile.TarFile, member: tarfile.TarInfo, name: RawPath
-) -> tuple[list[Problem], dict[RawPath, Listed]]:
-    content = tar.extractfile(member) if member.isreg() and member.size <= LARGEST else None
-    if name != MANIFEST.encode() or content is None:
-        return [Problem(name, f"stands where {MANIFEST} should")], {}
-    try:
-        return [], {one.member.path: one for one in decode(content.read())}
-    except ValueError as error:
-        return [Problem(name, f"cannot be used: {error}")], {}
+def _check_manifest(tar: tarfile.TarFile, member: tarfile.TarInfo, manifest: Manifest) -> Iterator[Problem]:
+    """Check that the manifest in the tar is the one that was found without reading the tar."""
+    digest = hashlib.sha256()
+    content = tar.extractfile(member) if member.isreg() else None
+    while content is not None and (chunk := content.read(_CHUNK)):
+        digest.update(chunk)
+    if digest.hexdigest() != manifest.sha256:
+        yield Problem(_MANIFEST, "is another one than the archive's end leads to")
 
 
 def _describe(member: tarfile.TarInfo, name: RawPath) -> TarMember | str:

@@ -92,6 +92,16 @@ def entry_of(status: os.stat_result, target: bytes = b"") -> Entry:
     return Entry(kind, mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, target)
 
 
+def is_still(status: os.stat_result, entry: Entry) -> bool:
+    """Tell whether stat(2) says of a file what an entry does: any change to it also changes the time of its last change."""
+    return (
+        status.st_ctime_ns == entry.ctime_ns
+        and status.st_mtime_ns == entry.mtime_ns
+        and status.st_size == entry.size
+        and status.st_ino == entry.inode
+    )
+
+
 def open_below(root: int, path: bytes, flags: int) -> int:
     """Open a path relative to the open folder `root`, however long it is.
 
@@ -103,6 +113,8 @@ def open_below(root: int, path: bytes, flags: int) -> int:
     Raises:
         OSError: if it cannot be opened.
     """
+    if 0 < len(path) <= _LONGEST_PATH:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
     *hops, last = _hops(path)
     current = root
     try:

@@ -8,11 +8,12 @@ since an engine would otherwise give it permissions of its own.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from runner.evidence.content import read_file
+from runner.evidence.content import check_file, open_file
 from runner.evidence.history.escape import in_layer, opaque, whiteout
 from runner.evidence.history.index import Node, same
 from runner.evidence.pack import Packer
@@ -155,14 +156,17 @@ def write_layer(packer: Packer, tree: Tree, items: list[Item], nodes: dict[RawPa
             packer.write(raw_header(HARDLINK, name, target=in_layer(leader), mode=node.mode))
             nodes[path] = node._replace(sha256=nodes[leader].sha256, layer=tree.number, member=leader)
         else:
-            packer.write(raw_header(REGULAR, name, size=node.size, mode=node.mode))
-            nodes[path] = node._replace(sha256=_content(packer, tree, path), layer=tree.number, member=b"")
+            head = raw_header(REGULAR, name, size=node.size, mode=node.mode)
+            nodes[path] = node._replace(sha256=_file(packer, tree, path, head), layer=tree.number, member=b"")
 
 
-def _content(packer: Packer, tree: Tree, path: RawPath) -> str:
+def _file(packer: Packer, tree: Tree, path: RawPath, head: bytes) -> str:
     digest, entry = hashlib.sha256(), tree.entries[path]
-    for chunk in read_file(tree.root, path, entry):
-        digest.update(chunk)
-        packer.write(chunk)
+    handle = open_file(tree.root, path)
+    try:
+        left = packer.read(head, handle, entry.size, digest)
+        check_file(handle, path, entry, left)
+    finally:
+        os.close(handle)
     packer.write(padding(entry.size))
     return digest.hexdigest()

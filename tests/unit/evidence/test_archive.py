@@ -17,6 +17,7 @@ from typing import NoReturn
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.archives import pack_members, take_members
 
 from runner.errors import StorageError
 from runner.evidence import archive as archive_module
@@ -24,6 +25,7 @@ from runner.evidence.archive import write_archive
 from runner.evidence.compress import decompressed
 from runner.evidence.content import open_file
 from runner.evidence.layout import RunLayout
+from runner.evidence.pack import Packer
 from runner.evidence.tarformat import TarFolder, header
 from runner.evidence.tree import scan
 from runner.evidence.verify import verify_archive
@@ -88,18 +90,19 @@ def test_again_gives_the_same(layout: RunLayout, kind: str) -> None:
     first = write_archive(layout, kind)
     assert write_archive(layout, kind) == first
     names = _members(first.path)
-    assert next(iter(names)) == "manifest.json"
+    assert list(names)[-1] == "manifest.json"
     assert not [name for name in names if name.startswith("run.tar")]
 
 
 def test_members_are_in_order_and_normal(layout: RunLayout) -> None:
-    """The manifest comes first, the rest by path bytes, with owner 0:0, time 0 and plain permissions."""
+    """Members stand by their path bytes, the manifest behind them, with owner 0:0, time 0 and plain permissions."""
     script = layout.workspace / "app-script"
     script.write_text("x")
     script.chmod(0o710)
     (layout.workspace / "link").symlink_to("app/main.py")
     found = _members(write_archive(layout, "zstd").path)
-    names = [name.encode() for name in found][1:]
+    *names, last = (name.encode() for name in found)
+    assert last == b"manifest.json"
     assert names == sorted(names)
     assert {(one.uid, one.gid, one.uname, one.gname, one.mtime) for one, _ in found.values()} == {(0, 0, "", "", 0)}
     modes = {name: one.mode for name, (one, _) in found.items()}
@@ -276,10 +279,10 @@ def test_failed_archive_leaves_the_old_one(layout: RunLayout, monkeypatch: pytes
     """When writing fails half way, the earlier archive still stands, and no temporary file."""
     before = write_archive(layout, "zstd")
 
-    def fail(kind: str) -> NoReturn:
+    def fail(_: Packer, data: bytes) -> NoReturn:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(archive_module, "Body", fail)
+    monkeypatch.setattr(Packer, "write", fail)
     with pytest.raises(StorageError, match="No space left"):
         write_archive(layout, "zstd")
     assert verify_archive(before.path) == []
@@ -287,19 +290,18 @@ def test_failed_archive_leaves_the_old_one(layout: RunLayout, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_verify_names_what_was_tampered_with(layout: RunLayout, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("old", [False, True])
+def test_verify_names_what_was_tampered_with(layout: RunLayout, tmp_path: Path, kind: str, *, old: bool) -> None:
     """A member that was changed, removed or added after the fact is named."""
     info = write_archive(layout, kind)
-    with decompressed(info.path) as stream, tarfile.open(fileobj=io.BytesIO(stream.read())) as tar:
-        members = [(one, file.read() if (file := tar.extractfile(one)) else b"") for one in tar.getmembers()]
-    forged = tmp_path / "forged.tar.gz"
-    with tarfile.open(forged, "w:gz") as tar:
-        for one, content in members:
-            if one.name == "state/home/.cache":
-                continue
-            text = b"PRINT('hello')\n" if one.name.endswith("main.py") else content
-            tar.addfile(one, io.BytesIO(text))
-        tar.addfile(tarfile.TarInfo("../outside"))
+    with decompressed(info.path) as stream:
+        members = take_members(stream.read())
+    changed = [
+        (one, b"PRINT('hello')\n" if one.name.endswith("main.py") else content)
+        for one, content in members
+        if one.name != "state/home/.cache"
+    ]
+    forged = pack_members(tmp_path / "forged.tar.gz", [*changed, (tarfile.TarInfo("../outside"), b"")], old=old)
     found = [str(one) for one in verify_archive(forged)]
     assert found[0].startswith("generated_artifacts/app/main.py: has sha256 ")
     assert found[1:] == [

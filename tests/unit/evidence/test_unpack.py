@@ -15,10 +15,11 @@ import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.archives import pack, pack_members, take_members
 
 from runner.errors import StorageError
 from runner.evidence.archive import write_archive
-from runner.evidence.compress import compressor, decompressed
+from runner.evidence.compress import compressor, decompressed, ending
 from runner.evidence.contents import archived_contents, read_contents
 from runner.evidence.layout import RunLayout
 from runner.evidence.manifest import Listed, encode
@@ -131,7 +132,7 @@ def test_devices_and_their_like(tmp_path: Path, kind: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def tar(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Return the tar of an archive of some files of text and noise."""
     layout = RunLayout(tmp_path_factory.mktemp("fuzz") / "run")
     layout.workspace.mkdir(parents=True)
@@ -142,51 +143,90 @@ def tar(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         return stream.read()
 
 
-def _packed(path: Path, tar: bytes) -> Path:
-    packed = compressor("gzip")
-    path.write_bytes(packed.compress(tar) + packed.flush())
-    return path
+@pytest.fixture(scope="module", params=["ours", "earlier"])
+def tar(request: pytest.FixtureRequest, whole: bytes) -> tuple[bytes, int | None]:
+    """Return a tar of an archive, and where the manifest begins that the archive's end leads to."""
+    members_end = whole.rindex(b"manifest.json\0")
+    if request.param == "ours":
+        return whole, members_end
+    manifest = whole[members_end:].rstrip(b"\0")
+    manifest += padding(len(manifest))
+    return manifest + whole[:members_end] + trailer(len(manifest) + members_end), None
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_one_flipped_bit(tar: bytes, tmp_path_factory: pytest.TempPathFactory, place: float, bit: int) -> None:
+def test_one_flipped_bit(
+    tar: tuple[bytes, int | None], tmp_path_factory: pytest.TempPathFactory, place: float, bit: int
+) -> None:
     """Whichever bit of the tar is flipped, the archive is refused, or what comes out of it is what went in."""
+    data, last = tar
     folder = tmp_path_factory.mktemp("flip")
-    whole = _packed(folder / "whole.tar.gz", tar)
-    position = int(place * len(tar))
-    flipped = bytearray(tar)
+    sound = pack(folder / "sound.tar.gz", data, last)
+    position = int(place * len(data))
+    flipped = bytearray(data)
     flipped[position] ^= 1 << bit
-    damaged = _packed(folder / "damaged.tar.gz", bytes(flipped))
-    unpack(whole, folder / "whole")
+    damaged = pack(folder / "damaged.tar.gz", bytes(flipped), last)
+    unpack(sound, folder / "sound")
     with pytest.raises(StorageError, match="the archive is damaged") if verify_archive(damaged) else nullcontext():
         unpack(damaged, folder / "damaged")
-        assert read_contents(folder / "damaged") == read_contents(folder / "whole")
+        assert read_contents(folder / "damaged") == read_contents(folder / "sound")
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 0.99))
-def test_cut_short(tar: bytes, tmp_path_factory: pytest.TempPathFactory, place: float) -> None:
+def test_cut_short(tar: tuple[bytes, int | None], tmp_path_factory: pytest.TempPathFactory, place: float) -> None:
     """An archive that ends within its members is refused wherever it ends."""
-    members_end = len(tar.rstrip(b"\0"))
-    damaged = _packed(tmp_path_factory.mktemp("cut") / "cut.tar.gz", tar[: int(place * members_end)])
+    data, last = tar
+    members_end = len(data.rstrip(b"\0"))
+    damaged = pack(tmp_path_factory.mktemp("cut") / "cut.tar.gz", data[: int(place * members_end)], last)
     assert verify_archive(damaged)
     with pytest.raises(StorageError, match="the archive is damaged"):
         unpack(damaged, damaged.parent / "out")
 
 
-def test_another_order(tar: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("old", [False, True])
+def test_another_order(whole: bytes, tmp_path: Path, *, old: bool) -> None:
     """Members in another order than the manifest's are refused by name: the same tree has one archive only."""
-    with tarfile.open(fileobj=io.BytesIO(tar)) as read:
-        members = [(one, file.read() if (file := read.extractfile(one)) else b"") for one in read.getmembers()]
+    members = take_members(whole)
     members[2], members[3] = members[3], members[2]
-    path = tmp_path / "order.tar.gz"
-    with tarfile.open(path, "w:gz") as written:
-        for member, content in members:
-            written.addfile(member, io.BytesIO(content))
+    path = pack_members(tmp_path / "order.tar.gz", members, old=old)
     assert [str(one) for one in verify_archive(path)] == [
         f"{members[3][0].name}: stands at another place than in the manifest"
     ]
+
+
+def test_a_second_manifest(whole: bytes, tmp_path: Path) -> None:
+    """The end may lead to one manifest only, the last member: another one, or one that is no member there, is refused."""
+    at = whole.rindex(b"manifest.json\0")
+    small = encode([], ())
+    other = header(TarFile(path=b"manifest.json", size=len(small), executable=False)) + small + padding(len(small))
+    found = {
+        "another": pack(tmp_path / "another.tar.gz", whole[:at] + other + bytes(1024), at),
+        "hidden": _hidden(tmp_path / "hidden.tar.gz", whole, other),
+        "first": pack(tmp_path / "first.tar.gz", other + whole, len(other) + at),
+        "behind": pack(tmp_path / "behind.tar.gz", whole.rstrip(b"\0") + padding(len(whole.rstrip(b"\0"))) + other, at),
+    }
+    words = {name: [str(one) for one in verify_archive(path)][-1] for name, path in found.items()}
+    assert words == {
+        "another": "generated_artifacts/link: is not in the manifest, or there twice",
+        "hidden": "manifest.json: is another one than the archive's end leads to",
+        "first": "manifest.json: does not stand where the archive's end says",
+        "behind": "manifest.json: does not stand where the archive's end says",
+    }
+    for name, path in found.items():
+        with pytest.raises(StorageError, match="the archive is damaged"):
+            unpack(path, tmp_path / name)
+
+
+def _hidden(path: Path, tar: bytes, other: bytes) -> Path:
+    """Write an archive whose end leads to a manifest that a reader of the whole never gets to."""
+    frames = [compressor("gzip") for _ in range(2)]
+    whole, last = (
+        one.compress(data) + one.flush() for one, data in zip(frames, (tar, other + bytes(1024)), strict=True)
+    )
+    path.write_bytes(whole + last + ending("gzip", len(last)))
+    return path
 
 
 def _forged(path: Path, members: list[TarMember], after: bytes) -> Path:
@@ -197,7 +237,7 @@ def _forged(path: Path, members: list[TarMember], after: bytes) -> Path:
 
 def _with_manifest(path: Path, manifest: bytes, after: bytes = b"") -> Path:
     tar = header(TarFile(path=b"manifest.json", size=len(manifest), executable=False)) + manifest
-    return _packed(path, tar + padding(len(manifest)) + after + bytes(1024))
+    return pack(path, tar + padding(len(manifest)) + after + bytes(1024), None)
 
 
 def _pax(*fields: tuple[str, str]) -> bytes:
