@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.archives import take_members
 from support.project import Project, cgroups_of, copy_project, left_in_engine
 
 pytestmark = pytest.mark.e2e
@@ -131,15 +132,13 @@ def test_output_that_is_no_text_or_too_much_is_kept_in_bounds(done: tuple[Projec
 
 def test_collection_follows_no_link_and_opens_no_pipe(done: tuple[Project, str, int]) -> None:
     """Links out of the workspace stay links in the archive; the FIFO is left out and named."""
-    import io
-    import tarfile
-
     import zstandard
 
     root = _one(done[0], "links")
-    with zstandard.open(root / "run.tar.zst", "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-        manifest = json.load(archive.extractfile(archive.next() or tarfile.TarInfo()) or io.BytesIO())
-        members = {member.name.rpartition("generated_artifacts/")[2]: member for member in archive}
+    with zstandard.open(root / "run.tar.zst", "rb") as stream:
+        found = take_members(stream.read())
+    manifest = json.loads(found[-1][1])
+    members = {member.name.rpartition("generated_artifacts/")[2]: member for member, _ in found}
     assert members["shadow"].issym()
     assert members["root"].issym()
     assert "two\nlines" in members
