@@ -46,7 +46,8 @@ def pack_members(path: Path, members: Sequence[tuple[tarfile.TarInfo, bytes]], *
 def take_members(tar: bytes) -> list[tuple[tarfile.TarInfo, bytes]]:
     """Return the members of a tar with their content."""
     with tarfile.open(fileobj=io.BytesIO(tar), encoding="utf-8", errors="surrogateescape") as read:
-        return [(one, file.read() if (file := read.extractfile(one)) else b"") for one in read.getmembers()]
+        files = ((one, read.extractfile(one) if one.isreg() else None) for one in read.getmembers())
+        return [(one, file.read() if file else b"") for one, file in files]
 
 
 def _frame(data: bytes, kind: str) -> bytes:
