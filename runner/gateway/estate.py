@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +61,7 @@ def enter(settings: GatewaySettings) -> Estate:
 
 
 def _begin(settings: GatewaySettings) -> Estate:
-    folder = Path(tempfile.mkdtemp(prefix="cgr-", dir=settings.runtime))
-    held, owned = new_folder(folder, settings.home)
+    folder, held, owned = new_folder(settings.runtime, settings.home)
     process = Child(settings, folder, held, settings.spent)
     return Estate(folder=folder, held=held, owned=owned, process=process, spent=settings.spent)
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,17 +28,17 @@ _PATIENCE = 10.0
 _OWNER_PATIENCE = 2.0
 """Seconds for whoever only looks whether the runner lives, or for one that is about to end, to let go of its lock."""
 _LOOK_AGAIN = 0.02
-_YOUNG_SECONDS = 60.0
-"""How long a folder may be without a lock because its runner is just making it."""
 _CLOSE_SECONDS = 10.0
 
 
-def new_folder(folder: Path, home: Path | None) -> tuple[int, int]:
-    """Make a folder a gateway's: return what holds its lock, and what tells that its runner lives."""
-    held, owned = hold(folder), own(folder)
+def new_folder(runtime: Path, home: Path | None) -> tuple[Path, int, int]:
+    """Make a folder for a gateway: return it, what holds its lock, and what tells that its runner lives."""
+    with _entered(runtime, fcntl.LOCK_SH):
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=runtime))
+        held, owned = hold(folder), own(folder)
     if home is not None:
         (folder / _HOME).write_bytes(os.fsencode(home.resolve()))
-    return held, owned
+    return folder, held, owned
 
 
 def hold(folder: Path) -> int:
@@ -82,9 +83,10 @@ def remove_leftovers(runtime: Path) -> list[Path]:
         if claim is None and _home(folder) is None and _orphaned(folder):
             claim = _await(folder, _LOCK, _PATIENCE)
         if claim is None:
-            if _never_begun(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-                gone.append(folder)
+            with _never_begun(folder) as dead:
+                if dead:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    gone.append(folder)
             continue
         with contextlib.ExitStack() as stack:
             stack.callback(os.close, claim)
@@ -107,8 +109,9 @@ def abandoned(runtime: Path) -> list[Path]:
 
 
 def _is_abandoned(folder: Path) -> bool:
-    if _never_begun(folder):
-        return True
+    with _never_begun(folder) as dead:
+        if dead:
+            return True
     free = _ours(folder) and (folder / _LOCK).exists() and not _held(folder, _LOCK) and not _held(folder, _OWNER)
     home = _home(folder)
     return free and not (home is not None and home.is_dir() and lasting(folder))
@@ -183,13 +186,27 @@ def _ours(folder: Path) -> bool:
         return False
 
 
-def _never_begun(folder: Path) -> bool:
-    """Tell whether a folder is one whose runner died before it had locked it."""
+@contextlib.contextmanager
+def _never_begun(folder: Path) -> Iterator[bool]:
+    """Tell whether a folder is one whose runner died before it had locked it; nobody makes one while the block lasts."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(_entered(folder.parent, fcntl.LOCK_EX | fcntl.LOCK_NB))
+            alone = True
+        except BlockingIOError:
+            alone = False
+        yield alone and _ours(folder) and not (folder / _LOCK).exists()
+
+
+@contextlib.contextmanager
+def _entered(runtime: Path, how: int) -> Iterator[None]:
+    """Hold a lock on the folder of all folders: shared by those who make one, alone for who looks for unfinished ones."""
+    fd = os.open(runtime, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        age = time.time() - folder.stat().st_mtime
-    except OSError:
-        return False
-    return _ours(folder) and age > _YOUNG_SECONDS and not (folder / _LOCK).exists()
+        fcntl.flock(fd, how)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _orphaned(folder: Path) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import openai
 import pytest
 
 from runner.gateway.client import GatewayProcess, start_gateway
-from runner.gateway.leftovers import abandoned, hold, own, remove_leftovers
+from runner.gateway.leftovers import abandoned, hold, new_folder, own, remove_leftovers
 from runner.gateway.session import GatewayError, SessionSpec
 from runner.gateway.settings import GatewaySettings
 
@@ -104,12 +106,11 @@ def test_process_may_open_as_many_files_as_it_is_allowed_to(settings: GatewaySet
 
 
 def test_leftover_folder_is_removed_and_a_held_one_kept(tmp_path: Path) -> None:
-    """Only folders go whose lock is there and free; those that are not locked yet, and other names, stay."""
-    names = ["cgr-old", "cgr-held", "cgr-young", "other"]
+    """Only folders go whose lock is there and free; those that are held, and other names, stay."""
+    names = ["cgr-old", "cgr-held", "other"]
     for name in names:
         (tmp_path / name).mkdir()
-        if name != "cgr-young":
-            os.close(hold(tmp_path / name))
+        os.close(hold(tmp_path / name))
     holder = hold(tmp_path / "cgr-held")
     assert abandoned(tmp_path) == [tmp_path / "cgr-old"]
     assert remove_leftovers(tmp_path) == [tmp_path / "cgr-old"]
@@ -118,14 +119,38 @@ def test_leftover_folder_is_removed_and_a_held_one_kept(tmp_path: Path) -> None:
 
 
 def test_folder_of_a_runner_that_died_at_its_start(tmp_path: Path) -> None:
-    """A folder that has had no lock for long is nobody's, and goes."""
-    young, old = tmp_path / "cgr-young", tmp_path / "cgr-old"
-    young.mkdir()
-    old.mkdir()
-    os.utime(old, (1_700_000_000, 1_700_000_000))
-    assert abandoned(tmp_path) == [old]
-    assert remove_leftovers(tmp_path) == [old]
-    assert list(tmp_path.iterdir()) == [young]
+    """A folder without a lock is nobody's and goes at once, but not while some runner is just making one."""
+    dead = tmp_path / "cgr-dead"
+    dead.mkdir()
+    making = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(making, fcntl.LOCK_SH)
+    assert abandoned(tmp_path) == remove_leftovers(tmp_path) == []
+    fcntl.flock(making, fcntl.LOCK_UN)
+    assert abandoned(tmp_path) == [dead]
+    assert remove_leftovers(tmp_path) == [dead]
+    os.close(making)
+
+
+def test_folders_that_are_being_made_stay(tmp_path: Path) -> None:
+    """Many runners that begin at once, each looking for leftovers first, do not take away each other's folders."""
+    kept = []
+
+    def begin() -> None:
+        for _ in range(30):
+            remove_leftovers(tmp_path)
+            folder, *locks = new_folder(tmp_path, None)
+            kept.append((folder, locks))
+
+    threads = [threading.Thread(target=begin) for _ in range(6)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len(kept) == 180
+    assert all((folder / "lock").exists() for folder, _ in kept)
+    for fd in (fd for _, locks in kept for fd in locks):
+        os.close(fd)
+    assert len(remove_leftovers(tmp_path)) == 180
 
 
 def test_gateway_that_outlives_its_runner_is_waited_for(tmp_path: Path) -> None:

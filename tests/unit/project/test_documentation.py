@@ -21,7 +21,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 def _typed() -> Iterator[tuple[str, list[str]]]:
     """Yield each command of the console blocks, with the page it stands on."""
     for page in PAGES:
-        for line in re.findall(r"^[$#] (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        blocks = re.findall(r"^ *```console\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        for line in re.findall(r"^ *[$#] (.+)$", "\n".join(blocks), re.MULTILINE):
             for command in line.split("&&"):
                 words = shlex.split(command, comments=True)
                 yield str(page.relative_to(ROOT)), [word for word in words if not re.fullmatch(r"[A-Z]+=\S*", word)]
