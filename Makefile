@@ -13,6 +13,8 @@ STAMPS := .venv/stamps
 INSTALL := scripts/install.sh pyproject.toml
 CODE := runner tests scripts $(wildcard bench/*.py) bench/gateway docs/conf.py
 DOCS := build/docs
+# Of the time of tests on an engine half is waiting, so that two cores carry three of them.
+TESTS_AT_ONCE ?= 3
 CHAOS_SECONDS ?= 90
 CHAOS_SEED ?= 1
 
@@ -53,7 +55,7 @@ test: develop engine ## everything needed, then all tests
 	@$(BIN)/runner images build
 	@$(BIN)/runner images build aider opencode
 	$(BIN)/pytest tests/unit -n auto
-	$(BIN)/pytest tests/engine tests/e2e -n 2 --dist loadfile --durations=20
+	$(BIN)/pytest tests/engine tests/e2e -n $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder --durations=20
 	@$(MAKE) chaos CHAOS_SECONDS=$(CHAOS_SECONDS)
 
 .PHONY: chaos

@@ -1,8 +1,12 @@
-"""What every test relies on: signals mean what they mean in a terminal."""
+"""What every test relies on: signals mean what they mean in a terminal, and long files begin early."""
 
 from __future__ import annotations
 
 import signal
+
+from support.long_first import pytest_collection_modifyitems
+
+__all__ = ["pytest_collection_modifyitems"]
 
 for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     # A shell starts background jobs with some of these ignored, and so would be every program that a test starts.

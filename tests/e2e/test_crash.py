@@ -84,7 +84,7 @@ def test_the_second_interrupt_stops_at_once(probe: Project) -> None:
     begun = time.monotonic()
     text, _ = running.communicate(timeout=60)
     assert running.returncode == 130, text
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 10
     again = probe.run("go", "slow", "--jobs", "2")
     assert again.returncode == 0, again.stdout + again.stderr
     _assert_all_done_once(probe)

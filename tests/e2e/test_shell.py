@@ -13,17 +13,9 @@ import termios
 import time
 from pathlib import Path
 
-import pytest
 from support.project import RUNNER, Project, left_in_engine
 
 PATIENCE = 30.0
-
-
-@pytest.fixture
-def chain(probe: Project) -> Project:
-    """Return a project with a run of four steps, of which the third failed."""
-    probe.run("go", "--scenario", "chain", "--repetitions", "1")
-    return probe
 
 
 def test_one_command(chain: Project) -> None:
@@ -124,11 +116,10 @@ def test_a_person_at_a_terminal(chain: Project) -> None:
     screen = Screen(chain, "chain-r1@second", "--", "sh")
     screen.until("# ")
     screen.size(33, 101)
-    time.sleep(1)
-    screen.type("stty size; echo A$((1+1))\r")
-    assert "33 101" in screen.until("A2")
-    screen.type("sleep 600\r")
-    time.sleep(1)
+    screen.type("until stty size | grep -x '33 101'; do sleep 0.1; done; echo A$((1+1))\r")
+    screen.until("A2")
+    screen.type("sh -c 'echo C$((1+1)); exec sleep 600'\r")
+    screen.until("C2")
     screen.type("\x03")
     screen.type("echo B$((1+2))\r")
     screen.until("B3")

@@ -9,6 +9,8 @@ from support.project import ROOT
 
 from runner.engine import owner
 from runner.engine.protocol import ContainerSpec, Engine, Mount, Resources
+from runner.evidence.judged import whole_verdicts
+from runner.evidence.layout import RunLayout
 from runner.names import LABEL_KIND, PROJECT
 
 CHECK = ROOT / "tests" / "e2e" / "frameworks" / "crud_check.py"
@@ -54,3 +56,21 @@ def judge(
         return (state.exit_code if state else None), text
     finally:
         engine.containers.remove(container)
+
+
+def judged_at_the_end(root: Path) -> None:
+    """Have the service judged once, after the last step: what nine checks cost, one framework in the tests is enough for.
+
+    Args:
+        root: of a copy of this project.
+    """
+    file = root / "config" / "scenarios" / "crud.yaml"
+    text, found, _ = file.read_text().partition("  - id: imports\n")
+    assert found
+    assert text.count("    after: all\n") == 1
+    file.write_text(text.replace("    after: all\n", ""))
+
+
+def judgements(directory: Path) -> list[tuple[str, str, str]]:
+    """Return check, step and verdict of all that was judged of a run."""
+    return [(one.check, one.step, one.verdict) for one in whole_verdicts(RunLayout(directory))]

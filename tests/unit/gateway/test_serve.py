@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -97,9 +96,13 @@ def serve(tmp_path: Path, environment: Mapping[str, str]) -> Iterator[Serve]:
 
     yield start
     for process in started:
-        with contextlib.suppress(ProcessLookupError):
+        # Killed at once, it would leave its folder of temporary files.
+        process.terminate()
+        try:
+            process.communicate(timeout=ENDED)
+        except subprocess.TimeoutExpired:
             process.kill()
-        process.communicate()
+            process.communicate()
 
 
 @pytest.fixture

@@ -47,9 +47,11 @@ def _echo(path: Path) -> Iterator[None]:
     with _Server(str(path), _Echo) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
-        yield
-        server.shutdown()
-        thread.join()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture
