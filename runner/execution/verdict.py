@@ -11,7 +11,11 @@ from runner.evidence.records import Outcome
 from runner.evidence.untrusted import ShimReport
 from runner.names import EXIT_TIMED_OUT
 
-_SIGKILLED = 128 + signal.SIGKILL
+_KILLED_WHOLE = {
+    128 + signal.SIGKILL: "the whole container was killed (SIGKILL, and neither for memory nor by us)",
+    128 + signal.SIGTERM: "the whole container was stopped (SIGTERM) before the shim in it could note that",
+}
+"""Exit codes of a container that leaves no report: the shim writes one whenever it ends by itself."""
 _NEVER_STARTED = frozenset({125, 126, 127})
 """Exit codes of a shim that could not start the command."""
 
@@ -186,9 +190,8 @@ def _ended_with_engine(facts: Facts) -> Verdict | None:
 
 
 def _killed_whole(facts: Facts) -> Verdict | None:
-    if facts.report is None and facts.code == _SIGKILLED:
-        return "broken", "the whole container was killed (SIGKILL, and neither for memory nor by us)"
-    return None
+    words = _KILLED_WHOLE.get(facts.code or 0) if facts.report is None else None
+    return ("broken", words) if words else None
 
 
 def _stopped_from_outside(facts: Facts) -> Verdict | None:

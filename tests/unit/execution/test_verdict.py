@@ -62,6 +62,8 @@ _PASSED = Facts(
         ({"state": _state(137), "report": _report(signal=9)}, "failed", "killed by signal 9 (SIGKILL)"),
         ({"state": _state(255), "report": _report(signal=60)}, "failed", "killed by signal 60"),
         ({"state": _state(137), "report": None}, "broken", "the whole container was killed"),
+        ({"state": _state(143), "report": None}, "broken", "was stopped (SIGTERM) before the shim"),
+        ({"state": _state(143), "report": _report(signal=15)}, "failed", "killed by signal 15 (SIGTERM)"),
         ({"state": _state(137, oom=True), "report": None}, "exceeded", "out of memory: limits.memory is 1024 bytes"),
         ({"state": _state(1), "oom_kills": 2}, "exceeded", "out of memory"),
         ({"oom_kills": 1}, "passed", ""),
