@@ -50,6 +50,9 @@ class Nothing:
     def consider(self, step: PlannedStep) -> Consideration:  # noqa: ARG002  the seam's
         return "perform"
 
+    def begun_before(self, step: PlannedStep) -> str:  # noqa: ARG002  the seam's
+        return ""
+
     def perform(self, step: PlannedStep, turn: Turn | None) -> Verdict:  # noqa: ARG002  the seam's
         return PASSED
 

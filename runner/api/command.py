@@ -9,27 +9,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.api.command_end import never_run, result_of
 from runner.api.command_result import CommandFailed, CommandResult
 from runner.api.place import settings, workplace
+from runner.api.turn import turn
 from runner.cli.image_stage import image_context
 from runner.engine.cgroup import parent_name
 from runner.engine.docker import connect
+from runner.engine.gpus import write_gpus
 from runner.engine.owner import current
 from runner.engine.protocol import ContainerSpec, Engine, ImageInfo, Mount, Resources
 from runner.errors import ConfigError, EngineError, RunnerError
 from runner.events import EventSink
 from runner.evidence.layout import StepLayout
-from runner.evidence.untrusted import ShimReport, read_shim_report
 from runner.execution.cancellation import Cancellation
-from runner.execution.contain import Ended, Job, contain
-from runner.execution.container import FIXED_ENVIRONMENT
+from runner.execution.contain import Job, contain
+from runner.execution.container import FIXED_ENVIRONMENT, device_variables
 from runner.execution.gate import Gate, for_a_while
 from runner.images.pipeline import ensure
 from runner.names import (
-    EXIT_TIMED_OUT,
     IN_DIR,
     LABEL_CGROUP,
     LABEL_CPUS,
+    LABEL_GPUS,
     LABEL_INPUTS,
     LABEL_KIND,
     LABEL_MEMORY,
@@ -56,6 +58,7 @@ def run_command(
     network: str = "none",
     check: bool = False,
     patience: float = 60.0,
+    longest_wait: float | None = None,
     on_event: EventSink | None = None,
     project: str | Path | None = None,
     engine: Engine | None = None,
@@ -63,8 +66,8 @@ def run_command(
 ) -> CommandResult:
     """Run a command in a fresh container that has what a step's container has, and remove it afterwards.
 
-    The root file system is read-only, there are no capabilities, and /tmp, HOME and /out are gone afterwards. A command
-    that fails, an image that cannot be had and an engine that refuses are all part of the result.
+    The root file system is read-only; there are no capabilities; /tmp, HOME and /out are gone afterwards. It takes its
+    turn among all runners of the machine, as a step does. A command, image or engine that fails is part of the result.
 
     Args:
         argv: program and arguments; no shell is involved.
@@ -77,7 +80,8 @@ def run_command(
         network: `none`, or `bridge` for the engine's own network.
         check: whether to raise unless it exits with 0.
         patience: seconds for which an engine that goes away is waited for; a container that runs goes on meanwhile.
-        on_event: told when such waiting begins and ends.
+        longest_wait: seconds to wait for its turn, besides `timeout`; then it is not run. None: as long as it takes.
+        on_event: told when waiting for an engine begins and ends, and what it waits for before its turn.
         project: folder whose project has the recipe; by default the one at or above the current folder.
         engine: an engine to use; by default the one that the command line would use.
         process_environment: settings such as DOCKER_HOST; by default the process's own.
@@ -87,7 +91,7 @@ def run_command(
         CommandFailed: with `check`, if it did not run and exit with 0; its `result` has everything.
     """
     order = _Order(
-        argv=_checked(argv, timeout, network, patience),
+        argv=_checked(argv, timeout, network, patience, longest_wait),
         image=image,
         workspace=_folder(workspace),
         stdin=_bytes(stdin),
@@ -96,12 +100,16 @@ def run_command(
         limits=merge_limits(Limits(), limits or LimitsPatch()),
         network=network,
         patience=patience,
+        longest_wait=longest_wait,
         tell=on_event or (lambda _: None),
         project=project,
         settings=settings(process_environment),
     )
-    result = _carried_out(order, engine)
-    if check and not result.ok:
+    return _ok(_carried_out(order, engine)) if check else _carried_out(order, engine)
+
+
+def _ok(result: CommandResult) -> CommandResult:
+    if not result.ok:
         raise CommandFailed(result)
     return result
 
@@ -119,18 +127,23 @@ class _Order:
     limits: Limits
     network: str
     patience: float
+    longest_wait: float | None
     tell: EventSink
     project: str | Path | None
     settings: Mapping[str, str]
 
 
-def _checked(argv: Sequence[str], timeout: float, network: str, patience: float) -> tuple[str, ...]:
+def _checked(
+    argv: Sequence[str], timeout: float, network: str, patience: float, longest_wait: float | None
+) -> tuple[str, ...]:
     if isinstance(argv, str) or not argv or not all(isinstance(one, str) and "\0" not in one for one in argv):
         raise ConfigError(f"{argv!r} is no command", why="it is a list of texts without NUL, the program first")
     if not 0 < timeout < float("inf"):
         raise ConfigError(f"timeout={timeout!r} is no time", why="it is seconds, above 0")
     if not 0 <= patience < float("inf"):
         raise ConfigError(f"patience={patience!r} is no time", why="it is seconds, 0 or more")
+    if longest_wait is not None and not 0 <= longest_wait < float("inf"):
+        raise ConfigError(f"longest_wait={longest_wait!r} is no time", why="it is seconds, 0 or more, or None")
     if network not in {"none", "bridge"}:
         raise ConfigError(f"there is no network {network!r}", why="choices: none, bridge")
     return tuple(argv)
@@ -160,15 +173,16 @@ def _carried_out(order: _Order, engine: Engine | None) -> CommandResult:
         with contextlib.nullcontext(engine) if engine is not None else connect(order.settings) as used:
             return _run(order, used)
     except (RunnerError, OSError) as error:
-        return _never(order, str(error))
+        return never_run(order.argv, str(error))
 
 
 def _run(order: _Order, engine: Engine) -> CommandResult:
     gate, cancellation = Gate(engine=for_a_while(engine.absence, order.patience)), Cancellation()
     gate.reach(cancellation, order.tell)
     image = _image(order, engine)
-    with _folders(order) as files:
-        spec = _spec(order, engine, image, files)
+    name = f"cgr-command-{secrets.token_hex(8)}"
+    with _folders(order) as files, _turn(order, engine, name) as gpus:
+        spec = _spec(order, engine, image, files, name, gpus)
         job = Job(
             engine=engine,
             spec=spec,
@@ -183,10 +197,23 @@ def _run(order: _Order, engine: Engine) -> CommandResult:
             tell=order.tell,
         )
         ended = contain(job)
-        result = _result(order, image, files, ended)
+        result = result_of(order.argv, image, files, ended)
         with contextlib.suppress(EngineError):  # an empty cgroup that stays is found and removed at the next start
             engine.observer.release(job.spent)
         return result
+
+
+def _turn(order: _Order, engine: Engine, name: str) -> contextlib.AbstractContextManager[tuple[str, ...]]:
+    return turn(
+        engine,
+        order.limits,
+        name,
+        image=order.image,
+        program=order.argv[0],
+        longest=order.longest_wait,
+        tell=order.tell,
+        settings=order.settings,
+    )
 
 
 def _image(order: _Order, engine: Engine) -> ImageInfo:
@@ -223,9 +250,10 @@ def _folders(order: _Order) -> Iterator[StepLayout]:
         yield files
 
 
-def _spec(order: _Order, engine: Engine, image: ImageInfo, files: StepLayout) -> ContainerSpec:
+def _spec(  # noqa: PLR0917  what a container is made of, in one place
+    order: _Order, engine: Engine, image: ImageInfo, files: StepLayout, name: str, gpus: tuple[str, ...]
+) -> ContainerSpec:
     info, owner, limits = engine.info(), current(), order.limits
-    name = f"cgr-command-{secrets.token_hex(8)}"
     parent = parent_name(info, name)
     mounts = {
         WORKSPACE_DIR: order.workspace or files.root / "workspace",
@@ -238,7 +266,7 @@ def _spec(order: _Order, engine: Engine, image: ImageInfo, files: StepLayout) ->
         name=name,
         image=image.id,
         argv=_argv(order, shimmed=_has_shim(image)),
-        env={**FIXED_ENVIRONMENT, **order.environment},
+        env={**FIXED_ENVIRONMENT, **order.environment, **device_variables(info, gpus)},
         user="0:0" if info.rootless else f"{owner.uid}:{gid}",
         workdir=WORKSPACE_DIR,
         mounts=tuple(
@@ -259,8 +287,10 @@ def _spec(order: _Order, engine: Engine, image: ImageInfo, files: StepLayout) ->
             LABEL_RUN_DIR: str(files.root),
             LABEL_CPUS: str(limits.cpus),
             LABEL_MEMORY: str(limits.memory),
+            **({LABEL_GPUS: write_gpus(gpus)} if gpus else {}),
             LABEL_CGROUP: parent or "",
         },
+        gpus=gpus,
         cgroup_parent=parent,
         network=order.network,
     )
@@ -273,66 +303,3 @@ def _argv(order: _Order, *, shimmed: bool) -> tuple[str, ...]:
     limits = order.limits
     options = (f"--deadline={order.timeout:.3f}", f"--grace={limits.grace:g}", f"--log-limit={limits.log}")
     return (SHIM, *options, f"--stdin={stdin}", "--", *order.argv)
-
-
-def _result(order: _Order, image: ImageInfo, files: StepLayout, ended: Ended) -> CommandResult:
-    report, state, logs, usage = read_shim_report(files.outputs), ended.state, ended.logs, ended.usage
-    timed_out = ended.overdue or bool(report and report.timed_out)
-    seconds = (
-        state.finished_at - state.started_at
-        if state is not None and state.started_at is not None and state.finished_at is not None
-        else None
-    )
-    return CommandResult(
-        argv=order.argv,
-        cwd=WORKSPACE_DIR,
-        image_id=image.config_digest,
-        stdout=_kept(files, "stdout"),
-        stderr=_kept(files, "stderr"),
-        dropped_stdout=(report.dropped_stdout if report else 0) + (logs.dropped_stdout if logs else 0),
-        dropped_stderr=(report.dropped_stderr if report else 0) + (logs.dropped_stderr if logs else 0),
-        exit_code=EXIT_TIMED_OUT if timed_out else state.exit_code if state is not None else None,
-        signal=report.signal if report is not None else None,
-        timed_out=timed_out,
-        oom_killed=bool(state is not None and state.oom_killed) or bool(usage.oom_kills),
-        seconds=report.seconds if report is not None and report.seconds is not None else seconds,
-        cpu_seconds=usage.cpu_seconds,
-        peak_memory_bytes=usage.peak_memory_bytes,
-        reasons={name: why for name, why in usage.reasons.items() if name in _MEASURED},
-        error=_error(ended, report),
-        notes=tuple(ended.notes),
-    )
-
-
-def _error(ended: Ended, report: ShimReport | None) -> str:
-    told = ended.state.error if ended.state is not None else ""
-    return ended.error or told or (report.error if report is not None else "")
-
-
-def _kept(files: StepLayout, stream: str) -> bytes:
-    path = files.log(stream)
-    return path.read_bytes() if path.is_file() else b""
-
-
-def _never(order: _Order, why: str) -> CommandResult:
-    return CommandResult(
-        argv=order.argv,
-        cwd=WORKSPACE_DIR,
-        image_id="",
-        stdout=b"",
-        stderr=b"",
-        dropped_stdout=0,
-        dropped_stderr=0,
-        exit_code=None,
-        signal=None,
-        timed_out=False,
-        oom_killed=False,
-        seconds=None,
-        cpu_seconds=None,
-        peak_memory_bytes=None,
-        reasons=dict.fromkeys(_MEASURED, "the command was not run"),
-        error=why,
-    )
-
-
-_MEASURED = ("cpu_seconds", "peak_memory_bytes")

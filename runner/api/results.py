@@ -12,7 +12,7 @@ from runner.evidence.history.diff import Change, differences, state
 from runner.evidence.history.oci import KeptStep, read_steps
 from runner.evidence.history.restore import restore
 from runner.evidence.layout import RunLayout
-from runner.evidence.metrics import read_totals
+from runner.evidence.measures.again import newest_totals
 from runner.evidence.readings import Number
 from runner.evidence.records import METRIC_NAMES, RunRecord, StepRecord
 
@@ -27,7 +27,7 @@ class RunResult:
     path: Path
     record: RunRecord
     metrics: Mapping[str, Number | None]
-    """Totals by the names of `metrics.json`; what was not measured is None."""
+    """Totals by the names of `metrics.json`, quality as the newest verdicts have it; what was not measured is None."""
 
     @property
     def outcome(self) -> str | None:
@@ -106,7 +106,7 @@ def load_run(path: str | Path) -> RunResult:
     folder = Path(path).absolute()
     layout = RunLayout(folder)
     place = Place(framework=folder.parent.name, run_id=folder.name, layout=layout)
-    return RunResult(path=folder, record=read_record(place), metrics=read_totals(layout.metrics))
+    return RunResult(path=folder, record=read_record(place), metrics=newest_totals(layout))
 
 
 def _kept(run: RunResult, step: str | int) -> KeptStep:

@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from runner.cli.console import Console
-from runner.cli.journal import Ended, Line, Opened, Planned, Reader, journal_path
+from runner.cli.journal import Ended, LeftOut, Line, Opened, Planned, Reader, journal_path
 from runner.cli.live import notices, watching
 from runner.cli.progress import Progress
-from runner.cli.results import Results, rows_of, show_results
+from runner.cli.results import Results, impossible_lines, rows_of, show_results
 from runner.errors import ConfigError, ExitCode, RunnerError
 from runner.events import Event, EventSink
 from runner.execution.claim import holder
@@ -88,6 +88,7 @@ class _Watch:
         self._begun = time.time()
         self._progress: Progress | None = None
         self._title = ""
+        self._left_out = self._told = LeftOut()
         self._view: EventSink | None = None
 
     def take(self, lines: list[Line]) -> None:
@@ -99,6 +100,7 @@ class _Watch:
                 case Planned():
                     self._stack.close()
                     self._progress, self._title, self._view = line.progress(), line.title, None
+                    self._left_out = line.left_out
                 case Ended():
                     self.ended = line
                 case Event():
@@ -121,6 +123,11 @@ class _Watch:
         done, active = self._progress.done, len(self._progress.active)
         if not self._console.interactive:
             self._console.say(f"{self._title}: {done} of {self._progress.total} runs done, {active} under way")
+        if self._left_out != self._told:
+            # Once, however often the plan is told anew.
+            self._told = self._left_out
+            for text in impossible_lines(self._told.runs, self._told.images_failed):
+                self._console.say(text)
         self._view = self._stack.enter_context(watching(self._console, self._progress, self._title))
 
 
@@ -137,11 +144,20 @@ def _conclude(console: Console, output: Path, watch: _Watch) -> int:
         )
     if ended.error:
         console.warn(f"it ended early: {ended.error}")
-    if ended.digests:
+    if ended.digests or ended.left_out.runs:
         with open_ledger(ledger_path(output)) as ledger:
             rows = rows_of(ledger, ended.digests)
         show_results(
             console,
-            Results(experiment=opened.experiment, label=opened.label, output=output, rows=rows, code=ended.code),
+            Results(
+                experiment=opened.experiment,
+                label=opened.label,
+                output=output,
+                rows=rows,
+                code=ended.code,
+                images_failed=ended.left_out.images_failed,
+                impossible=ended.left_out.runs,
+                stopped=ended.stopped,
+            ),
         )
     return ended.code

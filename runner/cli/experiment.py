@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from runner.cli.console import Console
 from runner.cli.interrupt import interruptible
-from runner.cli.journal import Journal, Opened
+from runner.cli.journal import Journal, LeftOut, Opened
 from runner.cli.live import notices, tell_all, watching
 from runner.cli.logging import logging_to
 from runner.cli.progress import begin
@@ -145,7 +145,7 @@ def perform(
     kinds = [(run.framework.name, run.scenario) for run in todo]
     progress = begin(kinds, jobs=min(slots, len(todo)), now=time.time(), history=_history(work, kinds))
     cancellation, title = Cancellation(), f"{work.inputs.experiment.value.name}, {work.label}"
-    session.journal.plan(title, progress)
+    session.journal.plan(title, progress, _left_out(work, images))
     with (
         Control(work.output) as control,
         watching(console, progress, title) as view,
@@ -184,6 +184,12 @@ def _history(work: Work, kinds: Sequence[tuple[str, str]]) -> dict[tuple[str, st
     return {kind: values[-_HISTORY:] for kind, values in seconds.items()}
 
 
+def _left_out(work: Work, images: PreparedImages) -> LeftOut:
+    """Return what of the experiment is not carried out for want of an image."""
+    failed = {name: error.what for name, error in images.failed.items()}
+    return LeftOut(runs=tuple(impossible(work, images)), images_failed=failed)
+
+
 def conclude(session: Session, runs: Sequence[Run], images: PreparedImages, stopped: str = "") -> int:
     """Show the result of every selected run, done now or before, and return the exit code.
 
@@ -196,15 +202,16 @@ def conclude(session: Session, runs: Sequence[Run], images: PreparedImages, stop
     digests = tuple(run.digest for run in runs if run.digest is not None)
     rows = rows_of(session.work.ledger, digests)
     code = _code(rows, images, stopped)
-    session.journal.end(code, digests)
+    left_out = _left_out(session.work, images)
+    session.journal.end(code, digests, left_out, stopped)
     results = Results(
         experiment=session.work.inputs.experiment.value.name,
         label=session.work.label,
         output=session.work.output,
         rows=rows,
         code=code,
-        images_failed={name: error.what for name, error in images.failed.items()},
-        impossible=impossible(session.work, images),
+        images_failed=left_out.images_failed,
+        impossible=left_out.runs,
         stopped=stopped,
     )
     show_results(session.console, results)

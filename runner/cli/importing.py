@@ -15,7 +15,7 @@ from runner.evidence.atomic import is_temporary, storage_error, sync_folder, wri
 from runner.evidence.bundle import IMAGES, PROJECT_FOLDER, BundledFile, BundledRun, OpenBundle
 from runner.evidence.copying import remove_tree
 from runner.evidence.layout import RunLayout
-from runner.evidence.metrics import read_totals
+from runner.evidence.measures.again import newest_totals
 from runner.evidence.records import RunRecord
 from runner.evidence.unpack import unpack
 from runner.execution.claim import claim
@@ -215,4 +215,4 @@ def _tell(ledger: Ledger, output: Path, layout: RunLayout) -> None:
         return
     ledger.register([record.run], output)
     if (lease := ledger.lease(record.run, current())) is not None:
-        ledger.finish(lease, record, read_totals(layout.metrics))
+        ledger.finish(lease, record, newest_totals(layout))

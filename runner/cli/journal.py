@@ -15,7 +15,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +28,7 @@ from runner.errors import ExitCode, RunnerError
 from runner.events import Event, OutputLine, RunFinished, RunStarted
 from runner.evidence.atomic import storage_error
 from runner.execution.control import CONTROL
+from runner.plan.impossible import Impossible
 
 _LARGE = 4 * 1024**2
 """Bytes from which the file is written anew, unless the runs under way need as much."""
@@ -47,6 +48,15 @@ class Opened:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """Runs that are not possible here, and why."""
+
+    runs: tuple[Impossible, ...] = ()
+    images_failed: Mapping[str, str] = field(default_factory=dict)
+    """Images that could not be had, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Planned:
     """Runs are about to be carried out, or it is told anew how far that is."""
 
@@ -60,6 +70,8 @@ class Planned:
     outcomes: Mapping[str, int]
     use: Use
     """By runs that have ended."""
+    left_out: LeftOut = LeftOut()
+    """What is not carried out."""
 
     def progress(self) -> Progress:
         """Return it as the live view takes it."""
@@ -80,6 +92,9 @@ class Ended:
     """Of the runs whose results it showed."""
     error: str = ""
     """Why it ended early."""
+    left_out: LeftOut = LeftOut()
+    stopped: str = ""
+    """Why some runs were not begun; empty if nothing kept them."""
 
 
 Line = Opened | Planned | Ended | Event
@@ -112,6 +127,7 @@ class Journal:
         self._handle: int | None = None
         self._size = 0
         self._title = ""
+        self._left_out = LeftOut()
         self._progress: Progress | None = None
         self._told: dict[str, list[bytes]] = {}
         """Lines about each run that has not ended."""
@@ -149,16 +165,17 @@ class Journal:
                 os.close(self._handle)
                 self._handle = None
 
-    def plan(self, title: str, progress: Progress) -> None:
-        """Tell what is about to be carried out; `progress` is not touched."""
+    def plan(self, title: str, progress: Progress, left_out: LeftOut | None = None) -> None:
+        """Tell what is about to be carried out, and what is not; `progress` is not touched."""
         with self._lock:
             self._title = title
+            self._left_out = left_out or LeftOut()
             self._progress = copy.deepcopy(progress)
             self._write(_line(self._planned(self._progress)))
 
-    def end(self, code: int, digests: tuple[str, ...]) -> None:
+    def end(self, code: int, digests: tuple[str, ...], left_out: LeftOut | None = None, stopped: str = "") -> None:
         """Remember what the last line is to say."""
-        self._ended = Ended(code=code, digests=digests)
+        self._ended = Ended(code=code, digests=digests, left_out=left_out or LeftOut(), stopped=stopped)
 
     def __call__(self, event: Event) -> None:
         """Write an event down; what steps print is left out, `runner logs` shows it."""
@@ -194,6 +211,7 @@ class Journal:
             seconds=tuple((*kind, tuple(values[-_HISTORY:])) for kind, values in progress.seconds.items()),
             outcomes=dict(progress.outcomes),
             use=self._used,
+            left_out=self._left_out,
         )
 
     def _begin_anew(self) -> None:

@@ -24,6 +24,7 @@ from runner.errors import ConfigError, EngineError, ImageError
 from runner.events import EventSink, Notice
 from runner.evidence.copying import copy_tree
 from runner.evidence.layout import RunLayout, StepLayout
+from runner.evidence.measures.again import newest_totals
 from runner.evidence.records import RunRecord
 from runner.evidence.verdicts import CheckVerdict
 from runner.execution.cancellation import Cancellation
@@ -33,10 +34,11 @@ from runner.execution.judging import Docket, hear, told
 from runner.execution.shell import Copy, private_copy
 from runner.images.models import BuiltImage
 from runner.images.pipeline import ensure
+from runner.ledger.store import ledger_path, open_ledger
 from runner.names import CHECKER
 from runner.plan.digest import canonical, sha256
 from runner.plan.judging import plan_checks, version_of
-from runner.plan.models import Checker, ImageRef
+from runner.plan.models import Checker, ImageRef, Run
 from runner.spec.complaints import choose_from
 from runner.spec.judging import Check
 from runner.spec.load import load_checker, load_scenario, scenario_names
@@ -94,6 +96,7 @@ def judge(args: Namespace, console: Console) -> Judgements:
                     cancelled=cancellation.cancelled,
                 )
             verdicts, kept = _judge_run(bench, place, record)
+            tell_ledger(place.layout, record.run)
         # What an archive was taken apart into goes when this program ends.
         inside = None if Path(args.what).is_file() else kept.root
         return Judgements(
@@ -213,6 +216,18 @@ def _judge_run(bench: _Bench, place: Place, record: RunRecord) -> tuple[tuple[Ch
             hint="name the scenario that it was a run of",
         )
     return hear(bench.context, docket), kept
+
+
+def tell_ledger(layout: RunLayout, run: Run) -> None:
+    """Have the ledger of the folder that a run is in, if there is one, know its numbers by the newest verdicts.
+
+    Raises:
+        StorageError: if it cannot be written; the verdicts are kept all the same.
+    """
+    path = ledger_path(layout.root.resolve().parent.parent)
+    if path.is_file():
+        with open_ledger(path) as ledger:
+            ledger.judged(run, newest_totals(layout))
 
 
 def _free(layout: RunLayout, version: str) -> RunLayout:

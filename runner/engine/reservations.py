@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import pwd
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from runner.engine.admission import Room, capacity
-from runner.engine.arbitration import Demand, Host, Scene, Ticket, choose_gpus, judge
+from runner.engine.arbitration import Demand, Host, Rules, Scene, Ticket, choose_gpus, judge, rules_of
 from runner.engine.owner import Owner, from_labels, is_alive
 from runner.engine.protocol import EngineInfo
 from runner.engine.shared import open_shared, shared_folder, shared_subfolder
@@ -44,6 +45,7 @@ class _Written:
     owner: dict[str, str]
     experiment: str
     demands: tuple[Demand, ...] = ()
+    rules: Rules | None = None
 
 
 @dataclass(kw_only=True)
@@ -64,6 +66,8 @@ class Reservations:
     mutex: threading.Lock = field(default_factory=threading.Lock)
     waiting: set[threading.Event] = field(default_factory=set)
     """Of those in this process who wait; set whenever it gives something back."""
+    number: str = field(default_factory=lambda: secrets.token_hex(4))
+    """Tells the tickets of one process apart."""
 
     def ask(
         self,
@@ -152,7 +156,7 @@ class Reservations:
 
     @property
     def _path(self) -> Path:
-        return self.folder / f"{self.owner.uid}-{self.owner.pid}-{self.owner.started}{_ENDING}"
+        return self.folder / f"{self.owner.uid}-{self.owner.pid}-{self.owner.started}-{self.number}{_ENDING}"
 
     def _judge(self, demand: Demand, now: float) -> tuple[str, tuple[str, ...]]:
         """Return why a container has to wait, or which devices it gets."""
@@ -173,13 +177,19 @@ class Reservations:
             pid=self.owner.pid,
             experiment=self.experiment,
             demands=tuple(self.demands.values()),
+            name=self._path.name,
         )
-        rest = [one for one in tickets if (one.uid, one.pid) != (mine.uid, mine.pid)]
+        rest = [one for one in tickets if one.name != mine.name]
         keys = tuple(one.key for ticket in [mine, *rest] for one in ticket.demands)
         return mine, Scene(tickets=[mine, *rest], others=self.others(keys), host=self.host(), site=self.site, now=now)
 
     def _write(self) -> None:
-        written = _Written(owner=self.owner.labels(), experiment=self.experiment, demands=tuple(self.demands.values()))
+        written = _Written(
+            owner=self.owner.labels(),
+            experiment=self.experiment,
+            demands=tuple(self.demands.values()),
+            rules=rules_of(self.site, self.host(), _login(self.owner.uid)),
+        )
         unnamed = self._path.with_name(f".{self._path.name}")
         handle = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
@@ -252,7 +262,15 @@ def read_tickets(folder: Path, *, alive: Callable[[Owner], bool] = is_alive) -> 
         if owner is None or owner.uid != uid or not alive(owner):
             continue
         found.append(
-            Ticket(uid=uid, user=_login(uid), pid=owner.pid, experiment=written.experiment, demands=written.demands)
+            Ticket(
+                uid=uid,
+                user=_login(uid),
+                pid=owner.pid,
+                experiment=written.experiment,
+                demands=written.demands,
+                name=path.name,
+                rules=written.rules,
+            )
         )
     return found
 

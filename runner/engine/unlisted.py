@@ -35,7 +35,7 @@ class Unlisted:
             if time.monotonic() - self._asked >= _FRESH_SECONDS:
                 with contextlib.suppress(EngineError):
                     # Only those are remembered: one that was on a ticket has ended when it is on none any more.
-                    found = self._engine.observer.find({LABEL_KIND: "attempt"})
+                    found = self._engine.observer.find({LABEL_KIND: None})
                     self._states = [state for state in found if state.name not in keys]
                 self._asked = time.monotonic()
             return reserved(state for state in self._states if state.name not in keys)

@@ -8,7 +8,7 @@ from runner.engine.owner import Owner
 from runner.engine.protocol import Engine
 from runner.errors import StorageError
 from runner.evidence.layout import RunLayout
-from runner.evidence.metrics import read_totals
+from runner.evidence.measures.again import newest_totals
 from runner.evidence.records import RunRecord
 from runner.execution.cancellation import BY_USER
 from runner.execution.closing import complete, finalise
@@ -50,6 +50,6 @@ def cancel_cut_off(
     remove_objects(engine, me, layout, spent)
     final = finalise(layout, record, "cancelled", BY_USER)
     complete(layout, final)
-    ledger.finish(lease, final, read_totals(layout.metrics))
+    ledger.finish(lease, final, newest_totals(layout))
     engine.observer.release(spent)
     return final

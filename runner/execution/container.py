@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.engine.cgroup import parent_name
 from runner.engine.gpus import write_gpus
-from runner.engine.protocol import ContainerSpec, Mount, Resources
+from runner.engine.protocol import ContainerSpec, EngineInfo, Mount, Resources
 from runner.evidence.atomic import storage_error
 from runner.evidence.layout import RunLayout, StepLayout
 from runner.execution.conditions import Ready
@@ -155,7 +155,7 @@ def container_spec(
         name=name,
         image=context.images[image_of(run, step).id or ""],
         argv=_argv(run, step, deadline, forward=session is not None),
-        env=_environment(run, step, session) | _devices(context, gpus),
+        env=_environment(run, step, session) | device_variables(context.info, gpus),
         user=context.user,
         workdir=WORKSPACE_DIR,
         mounts=_mounts(context, run, step, place, session),
@@ -238,9 +238,9 @@ def _environment(run: Run, step: PlannedStep, session: Session | None) -> dict[s
     return {**FIXED_ENVIRONMENT, "PYTHONHASHSEED": str(run.seed), **recipe, **ways_out}
 
 
-def _devices(context: Context, gpus: Sequence[str]) -> dict[str, str]:
+def device_variables(info: EngineInfo, gpus: Sequence[str]) -> dict[str, str]:
     """Return what NVIDIA's runtime reads: an image that asks for all devices is not to get any that are not its own."""
-    return {"NVIDIA_VISIBLE_DEVICES": write_gpus(gpus) or "void"} if gpus or context.info.gpus else {}
+    return {"NVIDIA_VISIBLE_DEVICES": write_gpus(gpus) or "void"} if gpus or info.gpus else {}
 
 
 def _in_framework(run: Run, step: PlannedStep) -> bool:

@@ -76,6 +76,10 @@ class Course:
                 return self._end(step, skip_step(self.run, step, reason, counts=counts))
         return self._decide(step, values) if step.kind == "approval" else "perform"
 
+    def begun_before(self, step: PlannedStep) -> str:
+        """Return the container in which a runner that has ended began it; empty if there was none."""
+        return self.begun[step.id].container if step.id in self.begun else ""
+
     def perform(self, step: PlannedStep, turn: Turn | None) -> Verdict:
         """Give a step its place, perform it, and take what it left."""
         started = time.monotonic()
@@ -106,7 +110,7 @@ class Course:
             values=self._values(),
             remaining=self.clock.remaining,
             resting=turn.released if turn is not None else nullcontext,
-            turn=partial(self._turn, step) if turn is not None else self._call_turn,
+            turn=partial(self._turn, step, turn) if turn is not None else self._call_turn,
         )
         with self.clock.running():
             done = perform_step(order)
@@ -130,12 +134,13 @@ class Course:
         return take_up(self.context, self.run, step, begun, self.workspaces)
 
     @contextmanager
-    def _turn(self, step: PlannedStep, number: int, running: Devices | None) -> Iterator[Devices]:
+    def _turn(self, step: PlannedStep, turn: Turn, number: int, running: Devices | None) -> Iterator[Devices]:
         """Hold what an attempt's container needs; waiting for that takes nothing of the run's time."""
         name = container_name(self.context, self.run, step, number)
         with ExitStack() as held:
             with self.clock.paused():
                 if running is None:
+                    turn.settle()
                     self.context.gate.pass_(self.context.cancellation, self.context.events)
                 gpus = held.enter_context(reserved(self.context, self.run, step, name, running=running))
             yield gpus

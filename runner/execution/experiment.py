@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from runner.engine.admission import require_space
 from runner.events import Notice
 from runner.evidence.layout import RunLayout
-from runner.evidence.metrics import read_totals
+from runner.evidence.measures.again import newest_totals
 from runner.evidence.records import RunRecord
 from runner.execution.approvals import decided
 from runner.execution.breaker import Breaker
@@ -36,6 +36,8 @@ def carry_out(
 ) -> Iterator[RunDone]:
     """Perform the runs and yield each as it ends or is suspended, once it is on disk and in the ledger.
 
+    Runs of which a dead runner left containers at work go first, all at once.
+
     A suspended run holds neither a slot nor a thread. Those that somebody has answered meanwhile go on when all others
     have ended; the rest is left to the next invocation.
 
@@ -52,17 +54,21 @@ def carry_out(
         StorageError: if the disk is nearly full or cannot be written; runs under way are finished first.
     """
     ledger.register(runs, context.output)
+    left = {run.digest: names for run in runs if not fresh and (names := at_work(context, run))}
     errand = _Errand(context=context, ledger=ledger, fresh=fresh, control=control, breaker=breaker or Breaker())
     try:
-        waiting = runs
+        # Containers that run are all looked after, even if there are more of them than are to run at once from now on.
+        context.slots.expect([name for names in left.values() for name in names])
+        waiting: Sequence[Run] = sorted(runs, key=lambda run: run.digest not in left)
+        at_once = len(left)
         while waiting:
             suspended = []
-            for done in executor.map(errand.perform, waiting):
+            for done in executor.map(errand.perform, waiting, at_once=at_once):
                 if done is not None:
                     suspended += [done.record] if done.record.outcome is None else []
                     yield done
             waiting = [record.run for record in suspended if answered(context.layout(record.run), record)]
-            waiting = [] if context.cancellation.cancelled else waiting
+            waiting, at_once = [] if context.cancellation.cancelled else waiting, 0
     finally:
         release(context)
 
@@ -80,6 +86,12 @@ class _Errand:
 
     def perform(self, run: Run) -> RunDone | None:
         """Perform one run and record it; None if it is not to begin now, or is somebody else's."""
+        try:
+            return self._perform(run)
+        finally:
+            _expect_no_more(self.context, run)
+
+    def _perform(self, run: Run) -> RunDone | None:
         context, ledger = self.context, self.ledger
         # A pause holds back what is new; a container that a dead runner left is looked after all the same.
         pass_gate = context.gate.reach if at_work(context, run) else context.gate.pass_
@@ -156,13 +168,20 @@ def _made_up_for(context: Context, done: RunDone) -> RunDone:
     return done
 
 
+def _expect_no_more(context: Context, run: Run) -> None:
+    """Have containers of a run that were there, and were not taken up, keep no others from beginning."""
+    beginning = context.object_name(run)
+    context.slots.expect_no_more(lambda name: name.startswith(beginning))
+
+
 def _begin(context: Context, run: Run, *, fresh: bool, notes: Sequence[str] = ()) -> RunDone:
     """Perform a run, unless a crash kept its final record out of the ledger; clear the way for it."""
     layout = context.layout(run)
     if not fresh and (resumed := cut_off(context, run)) is not None:
         return perform_run(context, run, resumed, notes=notes)
+    _expect_no_more(context, run)
     discard(context, layout)
     record = settle(layout, context.output, context.owner.boot, fresh=fresh)
     if record is not None:
-        return RunDone(record=record, totals=read_totals(layout.metrics))
+        return RunDone(record=record, totals=newest_totals(layout))
     return perform_run(context, run, notes=notes)

@@ -28,6 +28,12 @@ class Hands(Protocol):
     def consider(self, step: PlannedStep) -> Consideration:
         """Say what becomes of a step that can begin; asked again about one that waits. One call at a time."""
 
+    def begun_before(self, step: PlannedStep) -> str:
+        """Return the container in which an earlier runner began it, which may be there; empty if there was none.
+
+        Such a step waits for no slot. Asked often.
+        """
+
     def perform(self, step: PlannedStep, turn: Turn | None) -> Verdict:
         """Perform a step to its end; several at a time, each in a thread of its own.
 
@@ -60,6 +66,8 @@ def drive(schedule: Schedule, hands: Hands, slots: Slots, cancellation: Cancella
             that raised are under way still.
     """
     crew = _Crew(schedule, hands, slots, cancellation)
+    crew.sort_out()
+    crew.forget_unready()
     if inline:
         _one_by_one(crew)
     else:
@@ -72,7 +80,7 @@ def _one_by_one(crew: _Crew) -> None:
         step = crew.first()
         if step is None:
             return
-        if contained(step):
+        if crew.waits_for_slot(step):
             crew.work()
         else:
             crew.call(step)
@@ -80,7 +88,7 @@ def _one_by_one(crew: _Crew) -> None:
 
 def _side_by_side(crew: _Crew) -> None:
     workers: set[Future[None]] = set()
-    with ThreadPoolExecutor(crew.most_workers + _MOST_CALLS, thread_name_prefix="step") as pool:
+    with ThreadPoolExecutor(crew.most_workers + _MOST_CALLS + crew.begun, thread_name_prefix="step") as pool:
         try:
             while True:
                 crew.sort_out()
@@ -115,6 +123,9 @@ class _Crew:
         self._calls = 0
         self._closed = False
         self.most_workers = slots.count or _MOST_CONTAINERS
+        self._left = {step.id for step in schedule.steps if hands.begun_before(step)}
+        """Steps whose containers an earlier runner began, and that nobody has taken up."""
+        self.begun = len(self._left)
 
     @property
     def holds(self) -> bool:
@@ -142,22 +153,37 @@ class _Crew:
             for step in fresh:
                 self._settle(step, self._hands.consider(step))
 
+    def waits_for_slot(self, step: PlannedStep) -> bool:
+        """Say whether a step is to begin in a container, and not goes on in one or does without."""
+        return contained(step) and not self._hands.begun_before(step)
+
+    def forget_unready(self) -> None:
+        """Have containers of an earlier runner keep nothing from beginning if their steps cannot be taken up at once."""
+        with self._lock:
+            ready = {step.id for step in self._schedule.ready() if step.id in self._cleared}
+        left = {self._hands.begun_before(step) for step in self._schedule.steps if step.id not in ready}
+        self._slots.expect_no_more(left.__contains__)
+
     def first(self) -> PlannedStep | None:
-        """Return the step that goes next; one without a container is under way from here on."""
+        """Return the step that goes next; one that waits for no slot is under way from here on."""
         with self._lock:
             step = next((one for one in self._schedule.ready() if one.id in self._cleared), None)
-            if step is not None and not contained(step):
+            if step is not None and not self.waits_for_slot(step):
                 self._begin_call(step)
             return step
 
     def next(self) -> tuple[list[PlannedStep], int]:
-        """Return what goes now: steps without a container, and how many more threads are to look for a contained one.
+        """Return what goes now: steps that wait for no slot, and how many more threads are to look for one that does.
 
-        The former are under way and the latter counted from here on. A contained step comes before a later one without
+        All whose containers an earlier runner began are among the former, whatever room there is: they run. The former are under way and the latter counted from here on. A contained step comes before a later one without
         a container where the run has room for one only, but does not keep it waiting for want of a slot.
         """
         calls: list[PlannedStep] = []
         with self._lock:
+            for step in self._schedule.ready() if self._left else ():
+                if step.id in self._cleared and step.id in self._left:
+                    self._begin_call(step)
+                    calls.append(step)
             room, wanted = self._schedule.room, 0
             most = self.most_workers - (self._workers - self._idle)
             for step in self._schedule.ready():
@@ -178,13 +204,18 @@ class _Crew:
 
     def _begin_call(self, step: PlannedStep) -> None:
         self._schedule.begin(step.id)
-        self._calls += 1
+        self._left.discard(step.id)
+        self._calls += not contained(step)
 
     def call(self, step: PlannedStep) -> None:
-        """Perform a step that needs no slot."""
-        verdict = self._perform(step, None)
+        """Perform a step that waits for no slot: it needs none, or its container is there."""
+        if contained(step):
+            with self._slots.one(self._cancellation, there=self._hands.begun_before(step)) as turn:
+                verdict = self._perform(step, turn)
+        else:
+            verdict = self._perform(step, None)
         with self._lock:
-            self._calls -= 1
+            self._calls -= not contained(step)
             self._schedule.end(step.id, verdict)
 
     def work(self) -> None:

@@ -16,7 +16,7 @@ from runner.events import boottime
 from runner.evidence.atomic import remove_leftovers
 from runner.evidence.layout import RunLayout
 from runner.evidence.logs import collect_logs
-from runner.evidence.metrics import read_totals
+from runner.evidence.measures.again import newest_totals
 from runner.evidence.records import RunRecord
 from runner.evidence.superseded import set_aside
 from runner.execution.begun import Begun, Collected, write_collected
@@ -225,7 +225,7 @@ def finish_interrupted(output: Path, ledger: Ledger, me: Owner) -> list[RunRecor
         elif not is_whole(layout, record, me.boot):
             record = revoke(layout, record)
         complete(layout, record)
-        ledger.finish(lease, record, read_totals(layout.metrics))
+        ledger.finish(lease, record, newest_totals(layout))
         finished.append(record)
     return finished
 

@@ -66,15 +66,16 @@ def cut_off(context: Context, run: Run) -> Resumed | None:
     )
 
 
-def at_work(context: Context, run: Run) -> bool:
-    """Tell whether a runner that has ended left a container of a run that goes on, at work or to be collected."""
+def at_work(context: Context, run: Run) -> tuple[str, ...]:
+    """Return the containers of a run that goes on in which a runner that has ended left it, at work or to be collected."""
     layout = context.layout(run)
     if not layout.views.is_dir():
-        return False
+        return ()
     record = read_record(layout)
     if record is None or record.run.digest != run.digest or not goes_on(layout, record, context.owner.boot):
-        return False
-    return any(one.container for one in under_way(layout, record, ended_steps(layout, record)).values())
+        return ()
+    found = under_way(layout, record, ended_steps(layout, record)).values()
+    return tuple(one.container for one in found if one.container)
 
 
 def goes_on(layout: RunLayout, record: RunRecord, boot: str) -> bool:

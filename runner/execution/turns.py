@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from runner.engine.admission import Room
+from runner.engine.reservations import Reservations
+from runner.errors import EngineError
 from runner.events import Notice
+from runner.execution.cancellation import Cancellation
 from runner.execution.context import Context, now
 from runner.plan.models import PlannedStep, Run
 
@@ -71,21 +75,83 @@ def reserved_room(
     if context.reservations is None:
         yield
         return
-    told = time.monotonic() + _TELL_AFTER - _TELL_AGAIN
-    woken = threading.Event()
+
+    def tell(reason: str) -> None:
+        context.events(Notice(time=now(), run=run, text=f"step {step} waits for its turn: {reason}"))
+
+    wish = Wish(room=wanted, key=key, run=run, step=step, running=running, gpus=gpus, devices=devices)
+    with held(context.reservations, wish, context.cancellation, tell):
+        yield
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What a container needs, and for what."""
+
+    room: Room
+    key: str
+    """Its name."""
+    run: str
+    """Id of its run, or what stands for it in the queue."""
+    step: str
+    running: bool = False
+    """Whether it runs already."""
+    gpus: int = 0
+    """Devices that it wants for itself."""
+    devices: tuple[str, ...] = ()
+    """Ids of those that it has, if it runs already."""
+
+
+class NoTurn(EngineError):
+    """A container's turn did not come for as long as somebody was willing to wait."""
+
+
+@contextlib.contextmanager
+def held(
+    reservations: Reservations,
+    wish: Wish,
+    cancellation: Cancellation,
+    tell: Callable[[str], None],
+    longest: float | None = None,
+) -> Iterator[None]:
+    """Hold what a container needs inside the block, waiting for it; who is stopped enters without.
+
+    Args:
+        reservations: of this runner.
+        wish: what is needed.
+        cancellation: ends the waiting.
+        tell: told after a while why it waits, and again now and then.
+        longest: seconds to wait at most; None: as long as it takes.
+
+    Raises:
+        NoTurn: if it was not to be had for so long.
+    """
+    begun = time.monotonic()
+    told, woken = begun + _TELL_AFTER - _TELL_AGAIN, threading.Event()
     try:
-        with context.reservations.heard(woken), context.cancellation.told(woken.set):
-            while not context.cancellation.cancelled and (
-                reason := context.reservations.ask(
-                    key, wanted, run=run, step=step, running=running, gpus=gpus, devices=devices
-                )
-            ):
+        with reservations.heard(woken), cancellation.told(woken.set):
+            while not cancellation.cancelled and (reason := _asked(reservations, wish)):
+                waited = time.monotonic() - begun
+                if longest is not None and waited >= longest:
+                    raise NoTurn(f"its turn did not come in {waited:.1f} s: {reason}", hint="runner queue")
                 if time.monotonic() - told >= _TELL_AGAIN:
                     told = time.monotonic()
-                    context.events(Notice(time=now(), run=run, text=f"step {step} waits for its turn: {reason}"))
+                    tell(reason)
                 # What is given back between asking and waiting is not missed: it was set then.
-                woken.wait(_LOOK_AGAIN)
+                woken.wait(_LOOK_AGAIN if longest is None else min(_LOOK_AGAIN, longest - waited))
                 woken.clear()
         yield
     finally:
-        context.reservations.drop(key)
+        reservations.drop(wish.key)
+
+
+def _asked(reservations: Reservations, wish: Wish) -> str:
+    return reservations.ask(
+        wish.key,
+        wish.room,
+        run=wish.run,
+        step=wish.step,
+        running=wish.running,
+        gpus=wish.gpus,
+        devices=wish.devices,
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner.evidence.atomic import storage_error
 from runner.evidence.layout import RunLayout
-from runner.evidence.metrics import read_totals
+from runner.evidence.measures.again import newest_totals
 from runner.evidence.records import RunRecord
 from runner.ledger.database import connected, transaction, translated
 from runner.ledger.removal import unfinished_removals
@@ -45,6 +45,12 @@ class _Found:
 
 def rebuild(output: Path) -> Rebuilt:
     """Enter what the run directories say, and nothing else, keeping leases.
+
+    A run counts as done when everything of it is known to be on the disk: its record says how it ended, and its archive
+    is there, as none is wanted or the ledger had been told so, which it is only after the archive. One whose archive is
+    missing is entered as begun: `runner go` writes the archive, or, if the machine was started again since, carries
+    the run out again, as what it left may not have reached the disk. So is one that was cut off; of that nothing but the
+    record is looked at here.
 
     A ledger that cannot be used (damaged, of a newer version, of another program) is put aside first, never deleted.
     Call it with the folder claimed: a runner at work would lose the runs it has planned and not begun.
@@ -84,10 +90,11 @@ def check(output: Path) -> tuple[str, ...]:
         if one.record is None:
             continue
         row = rows.get(directory)
+        record = _believed(one.record, output, row.outcome if row is not None else None)
         if row is None:
             said.append(f"{directory}: not in the ledger")
-        elif row.state != "leased" and row.outcome != one.record.outcome:
-            said.append(f"{directory}: its record says {one.record.outcome}, the ledger {row.outcome or row.state}")
+        elif row.state != "leased" and row.outcome != record.outcome:
+            said.append(f"{directory}: {_word(one.record, record)}, the ledger {row.outcome or row.state}")
         elif row.state != "leased" and bool(row.waits_for) != bool(waiting(one.record)):
             waits = "waits for approval" if waiting(one.record) else "does not wait for approval"
             said.append(f"{directory}: by its record it {waits}, the ledger says {row.outcome or row.state}")
@@ -109,19 +116,41 @@ def _fill(connection: sqlite3.Connection, output: Path, kept: Path | None) -> Re
         highest = connection.execute("SELECT coalesce(max(fence), 0) FROM runs").fetchone()[0]
         # A fence from the clock is above every one that a ledger now put aside ever counted to.
         fence = max(int(time.time()), highest + 1)
+        told = dict(connection.execute("SELECT digest, outcome FROM runs WHERE state = 'done'"))
         connection.execute("DELETE FROM runs WHERE state <> 'leased'")
         for one in _directories(output):
             if one.record is None or one.record.run.digest is None:
                 problems.append(f"{one.directory}: {one.problem or 'its record has no digest'}")
             else:
-                _enter(connection, one.record, output, fence)
+                record = _believed(one.record, output, told.get(one.record.run.digest))
+                _enter(connection, record, output, fence)
         runs = int(connection.execute("SELECT count(*) FROM runs").fetchone()[0])
     return Rebuilt(runs=runs, problems=tuple(problems), kept=kept)
 
 
+def _believed(record: RunRecord, output: Path, told: str | None) -> RunRecord:
+    """Return a record as far as the disk is known to hold what it speaks of.
+
+    Args:
+        record: as it is on disk.
+        output: folder of run directories.
+        told: the outcome that the ledger had; None: none, or there was no ledger.
+    """
+    sealed = record.archive is None or (output / directory_of(record.run) / record.archive).is_file()
+    if record.outcome is None or sealed or told == record.outcome:
+        return record
+    return record.model_copy(update={"outcome": None, "reason": "", "finished_at": None})
+
+
+def _word(record: RunRecord, believed: RunRecord) -> str:
+    if record.outcome is not None and believed.outcome is None:
+        return f"its record says {record.outcome} and its archive is not there"
+    return f"its record says {record.outcome or 'that it has not ended'}"
+
+
 def _enter(connection: sqlite3.Connection, record: RunRecord, output: Path, fence: int) -> None:
     run, done = record.run, record.outcome is not None
-    totals = read_totals(RunLayout(output / directory_of(run)).metrics) if done else {}
+    totals = newest_totals(RunLayout(output / directory_of(run))) if done else {}
     connection.execute(
         "INSERT OR IGNORE INTO runs (digest, run_id, experiment, framework, scenario, repetition, directory, state,"
         " fence, outcome, reason, model_label, started_at, finished_at, metrics, waits_for,"

@@ -38,7 +38,7 @@ class LedgerRow:
     directory: str
     """Relative to the output folder."""
     metrics: Mapping[str, float | int | None]
-    """Totals by the names of `metrics.json`; empty until the run has finished."""
+    """Totals by the names of `metrics.json`, quality as the newest verdicts have it; empty until the run has finished."""
     waits_for: tuple[Suspension, ...] = ()
     """Of a suspended run, what people are asked."""
     forked_from: str = ""

@@ -175,6 +175,15 @@ class Ledger:
             )
             return changed.rowcount == 1
 
+    def judged(self, run: Run, totals: Mapping[str, float | int | None]) -> bool:
+        """Replace the numbers of a run that is done, as it was judged again; False if it is not there, or not done."""
+        with self._using():
+            changed = self._connection.execute(
+                "UPDATE runs SET metrics = ? WHERE digest = ? AND directory = ? AND state = 'done'",
+                (json.dumps(dict(totals), allow_nan=False), run.digest, directory_of(run)),
+            )
+            return changed.rowcount == 1
+
     def release(self, lease: Lease) -> bool:
         """Give a lease back without a result; False if it was lost or used before."""
         with self._using():

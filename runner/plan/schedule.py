@@ -78,6 +78,11 @@ class Schedule:
             if not self._missing[step.id]:
                 self._settle(step.id)
 
+    @property
+    def steps(self) -> tuple[PlannedStep, ...]:
+        """All steps, in planned order."""
+        return tuple(self._steps.values())
+
     def ready(self) -> tuple[PlannedStep, ...]:
         """Return the steps that wait for no other step, by position; how many of them may begin says `room`."""
         return tuple(self._by_index[index] for index in self._ready)

@@ -32,10 +32,13 @@ def run(args: Namespace, console: Console) -> int:
     """Print one row per planned step, from the record, the metrics and the history's index."""
     from runner.cli.finding import find_run, read_metrics, read_record
     from runner.evidence.history.oci import read_steps
+    from runner.evidence.judged import whole_verdicts
+    from runner.evidence.measures.again import judged_again
     from runner.report.history_tables import step_values, steps_table
 
     place = find_run(output_folder(args), args.run)
-    record, metrics = read_record(place), read_metrics(place.layout.metrics)
+    record = read_record(place)
+    metrics = judged_again(read_metrics(place.layout.metrics), whole_verdicts(place.layout))
     per_step = metrics.get("per_step") or _so_far(place.layout, record)
     values = step_values(record, per_step, read_steps(place.layout.history))
     if args.json:

@@ -21,14 +21,17 @@ class LocalPool:
     jobs: int
     cancellation: Cancellation
 
-    def map(self, perform: Callable[[Run], T], runs: Iterable[Run]) -> Iterator[T]:
+    def map(self, perform: Callable[[Run], T], runs: Iterable[Run], *, at_once: int = 0) -> Iterator[T]:
         """Yield results as runs end; see `Executor.map`."""
         waiting = iter(runs)
         under_way: set[Future[T]] = set()
-        with ThreadPoolExecutor(self.jobs, thread_name_prefix="slot") as pool:
+        most = max(self.jobs, at_once)
+        with ThreadPoolExecutor(most, thread_name_prefix="slot") as pool:
             while True:
                 if not self.cancellation.cancelled:
-                    under_way |= {pool.submit(perform, run) for run in islice(waiting, self.jobs - len(under_way))}
+                    room = max(most - len(under_way), 0)
+                    under_way |= {pool.submit(perform, run) for run in islice(waiting, room)}
+                most = self.jobs
                 if not under_way:
                     return
                 ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)

@@ -13,8 +13,9 @@ T = TypeVar("T")
 class Executor(Protocol):
     """Performs runs, some at the same time."""
 
-    def map(self, perform: Callable[[Run], T], runs: Iterable[Run]) -> Iterator[T]:
+    def map(self, perform: Callable[[Run], T], runs: Iterable[Run], *, at_once: int = 0) -> Iterator[T]:
         """Yield what `perform` returns for each run, in the order in which they end.
 
-        Runs start in the order given. Once cancelled, no further run starts and those under way are waited for.
+        Runs start in the order given. The first `at_once` of them start together, however many go at the same time
+        otherwise: what they consist of is under way already. Once cancelled, no further run starts and those under way are waited for.
         """

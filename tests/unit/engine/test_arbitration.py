@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.engine.admission import Room
-from runner.engine.arbitration import Demand, Host, Scene, Ticket, judge
+from runner.engine.arbitration import Demand, Host, Rules, Scene, Ticket, judge, rules_of
 from runner.spec.site import Share, Site
 
 GIB = 1024**3
@@ -129,6 +129,66 @@ def test_who_cannot_have_it_holds_up_nobody() -> None:
     hung = ticket(3, replace(demand("h", since=0), asked=80))
     me = ticket(2, demand("runs", cpus=2, granted=True), demand("a", since=50))
     assert asked(me.demands[1], me, scene(stuck, hung, me, site=site)) == ""
+
+
+def own_rules(**changes: float) -> Rules:
+    """Return what a runner goes by whose site file says something else than the others'."""
+    return replace(rules_of(Site(), HOST, "user1"), **changes)  # type: ignore[arg-type]  # names are the fields'
+
+
+@pytest.mark.parametrize(
+    ("own", "host"),
+    [
+        (own_rules(cpus=2.0), HOST),
+        (own_rules(memory=2 * GIB), HOST),
+        (own_rules(most_load=0.1), HOST),
+        (own_rules(keep_memory=5 * GIB), HOST),
+    ],
+    ids=["cores", "memory", "load", "free memory"],
+)
+def test_who_waits_for_rules_of_his_own_holds_up_nobody(own: Rules, host: Host) -> None:
+    """Of two who wait, the first may not start by his own site file: the second, who may by his, starts."""
+    first = replace(ticket(1, demand("a", since=1)), rules=own)
+    second = ticket(2, demand("b", since=2), pid=2)
+    third = ticket(3, demand("runs", cpus=2, memory=2 * GIB, granted=True))
+    where = scene(first, second, third, host=host)
+    assert asked(second.demands[0], second, where) == ""
+    assert asked(second.demands[0], second, scene(replace(first, rules=None), second, third)) == "another comes first"
+
+
+def test_a_share_of_ones_own_file_counts_for_others_too() -> None:
+    """One whose own file bounds what he may have is passed over by runners whose file says nothing of him."""
+    stuck = replace(
+        ticket(1, demand("b", cpus=0.1, memory=0, granted=True), demand("c", since=1)),
+        rules=own_rules(user_containers=1),
+    )
+    me = ticket(2, demand("runs", cpus=2, granted=True), demand("a", since=50))
+    assert asked(me.demands[1], me, scene(stuck, me)) == ""
+    free = replace(stuck, rules=own_rules())
+    assert asked(me.demands[1], me, scene(free, me)) == "another comes first"
+
+
+def test_who_goes_by_wider_rules_keeps_his_turn() -> None:
+    """A large one that waits for room within rules no narrower than another's is not overtaken by that one."""
+    large = ticket(1, demand("large", cpus=4, since=1))
+    small = replace(
+        ticket(2, demand("runs", cpus=1, granted=True), demand("small", since=2)), rules=own_rules(cpus=3.0)
+    )
+    where = scene(large, small, host=replace(HOST, room=Room(cpus=3.0, memory=8 * GIB)))
+    wide = replace(large, rules=own_rules())
+    assert asked(small.demands[1], small, replace(where, tickets=(wide, small))) == "another comes first"
+
+
+def test_a_device_outside_of_ones_own_list_is_waited_for_by_nobody_else() -> None:
+    """Who may have the first device only, and waits for it, does not keep another from the second."""
+    host = replace(HOST, gpus=("0", "1"))
+    holds = replace(demand("runs", granted=True), gpus=1, devices=("0",))
+    first = replace(ticket(1, replace(demand("a", since=1), gpus=1)), rules=replace(own_rules(), gpus=("0",)))
+    second = ticket(2, replace(demand("b", since=2), gpus=1))
+    where = scene(first, second, ticket(3, holds), host=host)
+    assert asked(second.demands[0], second, where) == ""
+    same = replace(first, rules=replace(own_rules(), gpus=("0", "1")))
+    assert asked(second.demands[0], second, scene(same, second, ticket(3, holds), host=host)) == "another comes first"
 
 
 @given(

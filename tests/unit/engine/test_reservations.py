@@ -127,6 +127,51 @@ def test_processes_at_once_never_take_more_than_there_is(mine: Reservations, tmp
     assert most == 2, "both cores are used, and no third"
 
 
+def take_part(stack: ExitStack, folder: Path, site: Site) -> Reservations:
+    """Return a further ticket, of a runner that goes by a site file of its own."""
+    nobody = Room(cpus=0, memory=0)
+    one = stack.enter_context(open_reservations(current(), INFO, site, "other", lambda _: nobody, parent=folder))
+    one.host = lambda: Host(room=Room(cpus=site.cpus or 4.0, memory=8 * GIB), available=8 * GIB, load=0.0)
+    return one
+
+
+def test_two_who_wait_by_different_site_files(shared: Path) -> None:
+    """Two cores are taken: who may use two waits, first; who may use four starts behind him."""
+    with ExitStack() as stack:
+        busy, narrow, wide = (take_part(stack, shared, site) for site in (Site(), Site(cpus=2.0), Site()))
+        assert busy.ask("b1", ONE, run="r", step="s") == ""
+        assert busy.ask("b2", ONE, run="r", step="s") == ""
+        assert narrow.ask("n", ONE, run="r", step="s") == "1 cores wanted, 2 of 2 are reserved"
+        assert wide.ask("w", ONE, run="r", step="s") == ""
+        assert narrow.ask("n", ONE, run="r", step="s") == "1 cores wanted, 3 of 2 are reserved"
+        for reservations, key in ((busy, "b1"), (busy, "b2")):
+            reservations.drop(key)
+        assert narrow.ask("n", ONE, run="r", step="s") == ""
+        assert len(read_tickets(narrow.folder)) == 3
+
+
+def test_several_tickets_of_one_process_stand_beside_each_other(mine: Reservations) -> None:
+    """What one part of a program has reserved, another part of it does not get, and neither takes the other's back."""
+    with open_reservations(current(), INFO, Site(), "second", mine.others, parent=mine.folder.parent) as second:
+        second.host = mine.host
+        assert mine.ask("a", ONE, run="r", step="s") == ""
+        assert second.ask("b", ONE, run="r", step="s") == ""
+        assert second.ask("c", ONE, run="r", step="s") == "1 cores wanted, 2 of 2 are reserved"
+    assert [[one.key for one in ticket.demands] for ticket in read_tickets(mine.folder)] == [["a"]]
+
+
+def test_a_ticket_without_rules_is_believed(mine: Reservations) -> None:
+    """A runner of an earlier version does not write what it goes by; it is judged by the rules of the one that asks."""
+    mine.ask("a", ONE, run="r", step="s")
+    (path,) = mine.folder.glob("*.ticket")
+    written = json.loads(path.read_text())
+    assert written.pop("rules")["cpus"] == 2.0
+    path.write_text(json.dumps(written))
+    (found,) = read_tickets(mine.folder)
+    assert found.rules is None
+    assert [one.key for one in found.demands] == ["a"]
+
+
 def test_a_dead_runners_ticket_counts_no_more(mine: Reservations) -> None:
     """Neither one whose process has ended nor one of a file that belongs to somebody else is believed."""
     dead = replace(current(), started=1)

@@ -40,6 +40,8 @@ class FakeHands:
     turns: int = 0
     raises: str = ""
     """Step that breaks this program."""
+    before: frozenset[str] = frozenset()
+    """Steps whose containers an earlier runner began."""
 
     def consider(self, step: PlannedStep) -> Consideration:
         fate = self.fates[step.id].fate
@@ -49,6 +51,9 @@ class FakeHands:
         if step.kind != "approval":
             return "perform"
         return "wait" if fate == "never decided" else verdict_of(step, "passed" if fate == "passed" else "broken")
+
+    def begun_before(self, step: PlannedStep) -> str:
+        return step.id if step.id in self.before else ""
 
     def perform(self, step: PlannedStep, turn: Turn | None) -> Verdict:
         assert contained(step) == (turn is not None)
@@ -276,3 +281,34 @@ def test_what_only_waits_is_left_waiting() -> None:
         hands.end("a")
     assert (hands.performed, [one.id for one in schedule.held], schedule.over) == (["a"], ["b"], False)
     assert schedule.verdict("a") == PASSED
+
+
+@pytest.mark.parametrize("parallel", [None, 1])
+def test_what_an_earlier_runner_began_is_taken_up_whatever_room_there_is(parallel: int | None) -> None:
+    """Three containers run and there is one slot: all three are taken up, and nothing new begins until none is left."""
+    steps = chart("a: b: c: d: e:")
+    hands = FakeHands({one.id: Imagined(seconds=1, fate="passed") for one in steps}, before=frozenset("bce"))
+    slots = Slots(1)
+    with _driven(steps, hands, slots, parallel=parallel):
+        hands.expect(frozenset("bce"))
+        for ended, left in (("b", "ce"), ("e", "c")):
+            hands.end(ended)
+            hands.expect(frozenset(left))
+        threading.Event().wait(0.05)
+        assert hands.running == {"c"}
+        hands.end("c")
+        hands.expect(frozenset("a"))
+        hands.end("a")
+        hands.expect(frozenset("d"))
+    assert slots._taken == 0
+
+
+def test_what_cannot_be_taken_up_at_once_keeps_nothing_waiting() -> None:
+    """A container whose step waits for another that has to be performed first fills no slot until it is taken up."""
+    steps = chart("a: b:a c:")
+    hands = FakeHands({one.id: Imagined(seconds=1, fate="passed") for one in steps}, before=frozenset("b"))
+    slots = Slots(1)
+    slots.expect(["b"])
+    with _driven(steps, hands, slots):
+        hands.expect(frozenset("a"))
+    assert slots._taken == 0

@@ -56,6 +56,26 @@ def test_nothing_starts_once_cancelled() -> None:
     assert started == [0, 1]
 
 
+def test_some_start_at_once_however_few_go_otherwise() -> None:
+    """Three are under way already: they start together on one slot, and what comes after them one by one."""
+    busy, most, lock, together = 0, 0, threading.Lock(), threading.Barrier(3)
+
+    def perform(run: Any) -> int:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy) if run >= 3 else most
+        if run < 3:
+            together.wait(timeout=10)
+        with lock:
+            busy -= 1
+        return int(run)
+
+    done = list(LocalPool(1, Cancellation()).map(perform, _runs(6), at_once=3))
+    assert (sorted(done[:3]), done[3:]) == ([0, 1, 2], [3, 4, 5])
+    assert most == 1
+
+
 def test_runs_are_taken_lazily() -> None:
     """A plan of a million runs is not submitted at once."""
     taken = []

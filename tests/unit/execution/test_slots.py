@@ -85,6 +85,69 @@ def test_nobody_waits_once_everything_is_stopped() -> None:
     assert slots._taken == 0
 
 
+def test_what_is_there_already_is_counted_without_waiting() -> None:
+    """Three hold one of a single place at once; who waits gets it when the last of them has given it back."""
+    slots, switch, entered = Slots(1), Cancellation(), threading.Event()
+
+    def want() -> None:
+        with slots.one(switch):
+            entered.set()
+
+    thread = threading.Thread(target=want)
+    with slots.one(switch, there="a"):
+        with slots.one(switch, there="b"), slots.one(switch, there="c"):
+            thread.start()
+            assert not entered.wait(0.05)
+            assert slots._taken == 3
+        assert not entered.wait(0.05)
+        assert slots._taken == 1
+    assert entered.wait(PATIENCE)
+    thread.join(PATIENCE)
+    assert slots._taken == 0
+
+
+def test_what_is_expected_is_counted_before_it_is_taken_up() -> None:
+    """Nothing begins while containers that are there fill all places; each counts once, and no more when nobody comes."""
+    slots, switch, entered = Slots(2), Cancellation(), threading.Event()
+
+    def want() -> None:
+        with slots.one(switch):
+            entered.set()
+
+    thread = threading.Thread(target=want)
+    slots.expect(["a", "b"])
+    thread.start()
+    assert not entered.wait(0.05)
+    with slots.one(switch, there="a"):
+        assert slots._taken == 2
+        slots.expect_no_more("a".__eq__)
+        assert not entered.wait(0.05)
+        slots.expect_no_more("b".__eq__)
+        assert entered.wait(PATIENCE)
+    thread.join(PATIENCE)
+    assert slots._taken == 0
+
+
+def test_who_begins_something_new_settles_first() -> None:
+    """A place beyond those that there are is no place for a new container: its holder waits until there are fewer."""
+    slots, switch, settled = Slots(1), Cancellation(), threading.Event()
+
+    def go_on() -> None:
+        with slots.one(switch, there="a") as turn:
+            turn.settle()
+            settled.set()
+
+    thread = threading.Thread(target=go_on)
+    with slots.one(switch) as first:
+        first.settle()
+        assert slots._taken == 1, "there are as many as there may be"
+        thread.start()
+        assert not settled.wait(0.05)
+    assert settled.wait(PATIENCE)
+    thread.join(PATIENCE)
+    assert slots._taken == 0
+
+
 def test_without_a_number_everybody_has_one() -> None:
     """Unlimited slots are never waited for."""
     slots, switch = Slots(), Cancellation()

@@ -12,9 +12,11 @@ import pytest
 from runner.engine.owner import Owner
 from runner.errors import StorageError
 from runner.evidence.atomic import write_json
+from runner.evidence.judged import index_verdicts, keep_verdict
 from runner.evidence.layout import RunLayout
-from runner.evidence.records import RunRecord, Suspension
+from runner.evidence.records import METRIC_NAMES, RunRecord, Suspension
 from runner.evidence.superseded import set_aside
+from runner.evidence.verdicts import Assertion, CheckVerdict
 from runner.ledger.rebuild import check, rebuild
 from runner.ledger.schema import UnusableLedger
 from runner.ledger.store import Ledger, ledger_path, open_ledger
@@ -212,3 +214,89 @@ def test_check_looks_at_every_index(
     assert "runner ledger rebuild" in caught.value.hint
     assert rebuild(tmp_path).kept is not None
     assert check(tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    ("archive", "there", "told", "done"),
+    [
+        ("run.tar.zst", True, None, True),
+        ("run.tar.zst", False, None, False),
+        ("run.tar.zst", False, "passed", True),
+        ("run.tar.zst", False, "failed", False),
+        (None, False, None, True),
+    ],
+    ids=["archived", "archive not written", "archive removed later", "another outcome", "no archive wanted"],
+)
+def test_what_may_not_have_reached_the_disk_is_not_believed(
+    tmp_path: Path,
+    make_run: Callable[..., Run],
+    make_record: Callable[..., RunRecord],
+    write_run: WriteRun,
+    *,
+    archive: str | None,
+    there: bool,
+    told: str | None,
+    done: bool,
+) -> None:
+    """A final record without its archive is one whose run was being sealed: it is entered as begun, for `runner go`.
+
+    Unless the ledger had been told of its outcome, which comes after the archive: then that was removed since.
+    """
+    run = make_run()
+    layout = write_run(make_record(run).model_copy(update={"archive": archive}))
+    if there and archive is not None:
+        (layout.root / archive).touch()
+    if told is not None:
+        with open_ledger(ledger_path(tmp_path)) as ledger:
+            ledger.register([run], tmp_path)
+            lease = ledger.lease(run, ALIVE)
+            assert lease is not None
+            ledger.finish(lease, make_record(run, told), {})
+    for _ in range(2):  # what is rebuilt twice is the same
+        assert rebuild(tmp_path).problems == ()
+        with open_ledger(ledger_path(tmp_path)) as ledger:
+            (row,) = ledger.rows()
+            assert (row.state, row.outcome) == (("done", "passed") if done else ("planned", None))
+            assert run.digest in ledger.past([run.digest or ""]), "it was begun some time"
+        assert check(tmp_path) == ()
+
+
+def test_an_unsealed_run_that_the_ledger_has_otherwise_is_named(
+    tmp_path: Path,
+    ledger: Ledger,
+    make_run: Callable[..., Run],
+    make_record: Callable[..., RunRecord],
+    write_run: WriteRun,
+) -> None:
+    """What differs is said in words, of a run that has not ended too."""
+    sealing, begun = make_run(1), make_run(2)
+    ledger.register([sealing, begun], tmp_path)
+    for run in (sealing, begun):
+        lease = ledger.lease(run, ALIVE)
+        assert lease is not None
+        ledger.finish(lease, make_record(run, "failed"), {})
+    write_run(make_record(sealing).model_copy(update={"archive": "run.tar.zst"}))
+    write_run(make_record(begun, None))
+    assert check(tmp_path) == (
+        "fake/crud-r1-0: its record says passed and its archive is not there, the ledger failed",
+        "fake/crud-r2-0: its record says that it has not ended, the ledger failed",
+    )
+
+
+def test_numbers_are_those_of_the_newest_verdicts(
+    tmp_path: Path, make_run: Callable[..., Run], make_record: Callable[..., RunRecord], write_run: WriteRun
+) -> None:
+    """A run that was judged again after its end has what it was judged to be last, after a rebuild too."""
+    layout = write_run(make_record(make_run()))
+    write_json(layout.metrics, {**dict.fromkeys(METRIC_NAMES), "per_step": [{"step": "a", "index": 1}]})
+    figures = {"tests_passed": 3, "tests_total": 4}
+    said = (Assertion(id="ok", verdict="passed"),)
+    verdict = CheckVerdict(
+        check="own", kind="tests", step="a", index=1, version="1" * 12, passed=1, assertions=said, figures=figures
+    )
+    later = layout.judged_later(verdict.version)
+    keep_verdict(later, verdict)
+    index_verdicts(layout, later, [verdict])
+    rebuild(tmp_path)
+    with open_ledger(ledger_path(tmp_path)) as ledger:
+        assert ledger.rows()[0].metrics["tests_passed"] == 0.75

@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -367,3 +368,22 @@ def test_a_suspended_run_is_held_by_nobody(
     assert [(one.state, one.waits_for) for one in ledger.rows()] == [("leased", ())]
     assert ledger.finish(again, make_record(run), TOTALS)
     assert [one.state for one in ledger.rows()] == ["done"]
+
+
+def test_a_run_that_is_judged_again_has_other_numbers(
+    tmp_path: Path, ledger: Ledger, make_run: Callable[..., Run], make_record: Callable[..., RunRecord]
+) -> None:
+    """The numbers of a run that is done are replaced and nothing else of it; of one that is not, or a copy, none are."""
+    run, under_way = make_run(1), make_run(2)
+    ledger.register([run, under_way], tmp_path)
+    for one in (run, under_way):
+        lease = ledger.lease(one, ALIVE)
+        assert lease is not None
+        if one is run:
+            assert ledger.finish(lease, make_record(run), {"crud_effectiveness": 0.25, "tokens_in": 7})
+    (before,) = ledger.rows(digests=(run.digest or "",))
+    assert ledger.judged(run, {"crud_effectiveness": 1.0, "tokens_in": 7})
+    (after,) = ledger.rows(digests=(run.digest or "",))
+    assert after == replace(before, metrics={"crud_effectiveness": 1.0, "tokens_in": 7})
+    assert not ledger.judged(under_way, {})
+    assert not ledger.judged(run.model_copy(update={"id": "elsewhere"}), {})

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import pytest
 from support.verdicts import Judged, said
 
-from runner.evidence.measures.again import judged_again
+from runner.evidence.judged import index_verdicts, keep_verdict
+from runner.evidence.layout import RunLayout
+from runner.evidence.measures.again import judged_again, newest_totals
+from runner.evidence.metrics import read_totals
 
 METRICS: dict[str, Any] = {
     "tokens_in": 10,
@@ -40,3 +46,64 @@ def test_without_verdicts_or_numbers_nothing_is_another(judged: Judged) -> None:
     """What is not there is not made."""
     assert judged_again(METRICS, []) is METRICS
     assert judged_again({}, [judged(said("passed", *ALL))]) == {}
+
+
+def test_what_quality_costs_goes_with_it(judged: Judged) -> None:
+    """Quality per token and per dollar are those of the newest quality, of a step for all that led there."""
+    spent = {"attempts": 1, "tokens_out": 0, "cost_usd": 0.5}
+    metrics = {
+        "tokens_in": 1000,
+        "tokens_out": 1000,
+        "cost_usd": 2.0,
+        "quality_per_token": 9.0,
+        "quality_per_dollar": 9.0,
+        "per_step": [
+            {"step": "a", "index": 1, **spent, "tokens_in": 500},
+            {"step": "b", "index": 2, **spent, "tokens_in": 1500},
+        ],
+    }
+    verdicts = [
+        judged(said("passed", *ALL)),
+        judged([*said("passed", *ALL[:4]), *said("failed", *ALL[4:])], index=2),
+    ]
+    found = judged_again(metrics, verdicts)
+    assert [found[name] for name in ("crud_effectiveness", "quality_per_token", "quality_per_dollar")] == [
+        0.5,
+        0.25,
+        0.25,
+    ]
+    assert [one["quality_per_token"] for one in found["per_step"]] == [2.0, 0.25]
+    assert [one["quality_per_dollar"] for one in found["per_step"]] == [2.0, 0.5]
+    unmetered = judged_again({**metrics, "cost_usd": None, "about": {"cost_usd": {"reason": "no price"}}}, verdicts)
+    assert unmetered["quality_per_dollar"] is None
+    assert unmetered["about"]["quality_per_dollar"]["reason"] == "no price"
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> RunLayout:
+    """Return a run directory with numbers."""
+    (tmp_path / "metrics.json").write_text(json.dumps(METRICS))
+    return RunLayout(tmp_path)
+
+
+def test_totals_are_those_of_the_newest_verdicts(layout: RunLayout, judged: Judged) -> None:
+    """The file stays what it was; what no check has a say in is read from it, and without verdicts everything."""
+    before = layout.metrics.read_bytes()
+    assert newest_totals(layout) == read_totals(layout.metrics)
+    verdict = judged(said("passed", *ALL), index=2)
+    keep_verdict(layout, verdict)
+    index_verdicts(layout, layout, [verdict])
+    found = newest_totals(layout)
+    assert (found["crud_effectiveness"], found["tokens_in"], found["automation_rate"]) == (1.0, 10, 0.5)
+    assert layout.metrics.read_bytes() == before
+    assert found.keys() == read_totals(layout.metrics).keys()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{"])
+def test_numbers_that_cannot_be_read_are_none(layout: RunLayout, judged: Judged, content: str) -> None:
+    """Verdicts alone make no totals."""
+    verdict = judged(said("passed", *ALL))
+    keep_verdict(layout, verdict)
+    index_verdicts(layout, layout, [verdict])
+    layout.metrics.write_text(content)
+    assert set(newest_totals(layout).values()) == {None}
