@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import StorageError
-from runner.evidence.atomic import is_temporary, replacing_all
+from runner.evidence.atomic import TEMPORARY_PREFIX, is_temporary, replacing_all
 from runner.evidence.content import Changed, check_file, open_file
 from runner.evidence.excludes import left_out, summary
 from runner.evidence.history.blobs import SEEN
@@ -29,6 +29,8 @@ from runner.evidence.walk import DIRECTORY, FILE, LINK, Entry, RawPath, opened, 
 LARGEST_MEMBER = 8 * 1024**3
 """Bytes of the largest file that is archived: a sparse file may claim to be larger than any disk."""
 _OWN_NAME = MANIFEST.encode()
+_TEMPORARY = TEMPORARY_PREFIX.encode()
+_STEPS = b"steps/"
 _PATIENCE = 2
 """Times a file may be found changing before it is left out."""
 _TRIES = 20
@@ -192,7 +194,7 @@ class _Choice:
         found = dict(
             one
             for one in walk(root, lambda folder: self.skip(folder, "a folder that cannot be listed"))
-            if one[0] not in self.own and not is_temporary(os.fsdecode(one[0])) and not self._is_copy(one[0])
+            if one[0] not in self.own and not _is_unfinished(one[0]) and not self._is_copy(one[0])
         )
         if self.exclude:
             self._exclude(found)
@@ -212,7 +214,7 @@ class _Choice:
         return "was being written all the time" if path in self.leave_out else ""
 
     def _is_copy(self, path: RawPath) -> bool:
-        top = b"/".join(path.split(b"/", 3)[:3])
+        top = b"/".join(path.split(b"/", 3)[:3]) if path.startswith(_STEPS) else b""
         if top not in self.copies:
             return False
         self.derivable.add((top, self.copies[top]))
@@ -226,6 +228,10 @@ class _Choice:
             del found[prefix + path]
         for one in summary(inside, gone):
             self.skip(prefix + one.path, one.reason)
+
+
+def _is_unfinished(path: RawPath) -> bool:
+    return path.startswith(_TEMPORARY) and is_temporary(os.fsdecode(path))
 
 
 def _own_names(layout: RunLayout) -> frozenset[bytes]:

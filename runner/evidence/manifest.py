@@ -52,9 +52,9 @@ def encode(
         skipped: what is not there, and is nowhere in the archive.
         derivable: paths that are not there because another member has the same in another form, and which.
     """
-    lines = [_JSON(_describe(one)) for one in listed]
-    missing = [_JSON({**_named("path", one.path), "reason": one.reason}) for one in skipped]
-    others = [_JSON({**_named("path", path), **_named("from", origin)}) for path, origin in derivable]
+    lines = [f"{{{_described(one)}}}" for one in listed]
+    missing = [f'{{{_named("path", one.path)}, "reason": {_JSON(one.reason)}}}' for one in skipped]
+    others = [f"{{{_named('path', path)}, {_named('from', origin)}}}" for path, origin in derivable]
     head = f'"derivable": {_lines(others)},\n' if others else ""
     text = f'{{"version": {VERSION},\n{head}"members": {_lines(lines)},\n"skipped": {_lines(missing)}}}\n'
     return text.encode("utf-8", "backslashreplace")
@@ -106,21 +106,18 @@ def _lines(items: Sequence[str]) -> str:
     return "[\n" + ",\n".join(items) + "\n]" if items else "[]"
 
 
-def _describe(listed: Listed) -> dict[str, object]:
+def _described(listed: Listed) -> str:
+    """Return a member's fields; put together by hand, which takes a quarter of the time that an encoder does."""
     member = listed.member
+    name = _named("path", member.path)
     match member:
-        case TarFile():
-            return {
-                **_named("path", member.path),
-                "type": "file",
-                "size": member.size,
-                "executable": member.executable,
-                "sha256": listed.sha256,
-            }
+        case TarFile(size=size, executable=executable):
+            can = "true" if executable else "false"
+            return f'{name}, "type": "file", "size": {size}, "executable": {can}, "sha256": "{listed.sha256}"'
         case TarFolder():
-            return {**_named("path", member.path), "type": "directory"}
-        case TarLink():
-            return {**_named("path", member.path), "type": "link", **_named("target", member.target)}
+            return f'{name}, "type": "directory"'
+        case TarLink(target=target):
+            return f'{name}, "type": "link", {_named("target", target)}'
 
 
 def _listed(one: dict[str, Any]) -> Listed:
@@ -137,11 +134,12 @@ def _listed(one: dict[str, Any]) -> Listed:
             raise ValueError(f"{show_path(path)} is of unknown type {other!r}")
 
 
-def _named(key: str, value: bytes) -> dict[str, str]:
+def _named(key: str, value: bytes) -> str:
+    """Return a field of bytes."""
     try:
-        return {key: value.decode("utf-8")}
+        return f'"{key}": {_JSON(value.decode("utf-8"))}'
     except UnicodeDecodeError:
-        return {f"{key}_base64": base64.b64encode(value).decode("ascii")}
+        return f'"{key}_base64": "{base64.b64encode(value).decode("ascii")}"'
 
 
 def _bytes(one: dict[str, Any], key: str) -> bytes:

@@ -60,6 +60,8 @@ class Packer:
         self._free = threading.Semaphore(_AHEAD - 1)
         self._queue: SimpleQueue[memoryview | None] = SimpleQueue()
         self._failure: Exception | None = None
+        self._closing = False
+        """Whether the stream is to be whole in the end: otherwise nobody needs what is still in the compressor."""
         self._thread = threading.Thread(target=self._work, name="pack", daemon=True)
         self._tar = hashlib.sha256()
         self._file = hashlib.sha256()
@@ -140,14 +142,14 @@ class Packer:
         if not last:
             self.write(end)
         self._queue.put(self._chunk[: self._at])
+        self._closing = True
         self._queue.put(None)
+        single = compressor(self._kind)
+        frame = single.compress(last + end) + single.flush() if last else b""
         self._thread.join()
         self._complain()
-        self._put(self._compressor.flush())
         if last:
             self._tar.update(last + end)
-            single = compressor(self._kind)
-            frame = single.compress(last + end) + single.flush()
             self._put(frame + ending(self._kind, len(frame)))
 
     @property
@@ -178,13 +180,23 @@ class Packer:
 
     def _work(self) -> None:
         while (chunk := self._queue.get()) is not None:
-            if self._failure is None:
-                try:
-                    self._tar.update(chunk)
-                    self._put(self._compressor.compress(chunk))
-                except (MemoryError, *DECOMPRESSION_ERRORS) as error:
-                    self._failure = error
+            self._pack(chunk)
             self._free.release()  # after a failure too, so that nobody waits for room
+        if self._closing:
+            self._pack(None)
+
+    def _pack(self, chunk: memoryview | None) -> None:
+        """Hash, compress and write a chunk, or with None what is still in the compressor; nothing after a failure."""
+        if self._failure is not None:
+            return
+        try:
+            if chunk is None:
+                self._put(self._compressor.flush())
+            else:
+                self._tar.update(chunk)
+                self._put(self._compressor.compress(chunk))
+        except (MemoryError, *DECOMPRESSION_ERRORS) as error:
+            self._failure = error
 
     def _put(self, data: bytes) -> None:
         if data:
