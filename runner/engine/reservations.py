@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -275,13 +276,19 @@ def read_tickets(folder: Path, *, alive: Callable[[Owner], bool] = is_alive) -> 
     return found
 
 
+@cache
+def _adapter() -> TypeAdapter[_Written]:
+    """Return what reads a ticket; made once, since that takes milliseconds, and tickets are read several times a second."""
+    return TypeAdapter(_Written)
+
+
 def _read(path: Path) -> tuple[_Written, int] | None:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        written = TypeAdapter(_Written).validate_json(os.read(handle, _LARGEST))
+        written = _adapter().validate_json(os.read(handle, _LARGEST))
         return written, os.fstat(handle).st_uid
     except (OSError, ValidationError):
         return None

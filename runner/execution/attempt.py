@@ -146,10 +146,17 @@ def _job(order: Order, spec: ContainerSpec) -> Job:
         cancellation=context.cancellation,
         spent=context.spent,
         started=lambda container: _follow(order, container),
+        over=lambda: _leave_room(context, spec.name),
         gate=context.gate,
         tell=context.events,
         keep=lambda ended: write_collected(layout, index, Collected(container=spec.name, ended=ended)),
     )
+
+
+def _leave_room(context: Context, container: str) -> None:
+    """Give back what a container had reserved: others may begin while its output is kept."""
+    if context.reservations is not None:
+        context.reservations.drop(container)
 
 
 def _watch(order: Order, spec: ContainerSpec) -> AbstractContextManager[Watch]:

@@ -45,6 +45,8 @@ class Job:
     """Takes the parent cgroup once it has been read; see Context.spent."""
     started: Callable[[str], None] = lambda _: None
     """Told the container's id when it runs."""
+    over: Callable[[], None] = lambda: None
+    """Told once it has ended and uses nothing any more, before its output is kept."""
     shimmed: bool = True
     """Whether a shim inside keeps the deadline; else the runner does."""
     gate: Gate = field(default_factory=Gate)
@@ -99,6 +101,7 @@ def contain(job: Job, running: ContainerState | None = None) -> Ended:
     try:
         container = job.engine.containers.create(job.spec) if running is None else running.id
         _wait(job, container, ended, running)
+        job.over()
         ended.restarted = ended.restarted or _is_another(job, before, ended)
     except EngineError as error:
         ended.error, ended.unanswered = one_line(error), isinstance(error, Unanswered)

@@ -10,14 +10,12 @@ from dataclasses import replace
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict
 
 from runner.errors import ConfigError, RunnerError
-from runner.gateway.session import Listen, Session, SessionSpec, Totals
+from runner.gateway.session import Listen, Session, SessionSpec, Totals, adapter
 from runner.gateway.sessions import Sessions
 
-SESSIONS = TypeAdapter(Session)
-TOTALS = TypeAdapter(Totals)
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred of unix(7): pid, uid, gid."""
 
@@ -54,14 +52,14 @@ def make_admin(sessions: Sessions, tell: Callable[[bytes], None]) -> web.Applica
             raise _cannot_listen(opening.listen, error) from error
         if opening.listen is not None and opening.listen.path is not None:
             opening.listen.path.chmod(0o600)
-        return _json(SESSIONS.dump_json(replace(session, port=sessions.by_id[session.id].port)))
+        return _json(adapter(Session).dump_json(replace(session, port=sessions.by_id[session.id].port)))
 
     async def close_session(request: web.Request) -> web.Response:
         identity = request.match_info["id"]
         drain = request.query.get("drain")
         totals = await sessions.close(identity, float(drain) if drain is not None else None)
         tell(f"closed {identity}\n".encode())
-        return _json(TOTALS.dump_json(totals))
+        return _json(adapter(Totals).dump_json(totals))
 
     app = web.Application(middlewares=[_owner_only, _errors])
     app.router.add_post("/sessions", open_session)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from runner.errors import RunnerError
 from runner.gateway.child import START_SECONDS, Child
@@ -27,6 +27,7 @@ from runner.gateway.session import (
     Session,
     SessionSpec,
     Totals,
+    adapter,
     ignore,
 )
 from runner.gateway.settings import GatewaySettings, Spent
@@ -117,7 +118,7 @@ class GatewayProcess:
             generation = self._await_ready()
             with self._dying(generation):
                 answer = self._child.request("POST", "/sessions", body, _ANSWER_SECONDS)
-                session = TypeAdapter(Session).validate_json(answer)
+                session = adapter(Session).validate_json(answer)
                 with self._changed:
                     if generation == self._generation:
                         self._open[session.id] = Known(
@@ -206,7 +207,7 @@ class GatewayProcess:
         for _ in range(_TRIES):
             generation = self._await_ready()
             with self._dying(generation):
-                return TypeAdapter(Totals).validate_json(self._child.request("DELETE", path, b"", seconds))
+                return adapter(Totals).validate_json(self._child.request("DELETE", path, b"", seconds))
         raise GatewayError("the gateway dies whenever a session is closed", why=self._child.log_tail(), hint=_REMEDY)
 
     def _await_ready(self) -> int:
@@ -322,7 +323,7 @@ class GatewayProcess:
                 one.told.set()
             return
         try:
-            call = TypeAdapter(Metered).validate_json(line)
+            call = adapter(Metered).validate_json(line)
         except ValidationError:
             # A line that was cut short by the process's death; the calls file has the call.
             return

@@ -9,11 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from runner.gateway.calls import Call, read_calls, totals
 from runner.gateway.pending import SUFFIX, Pending, belongs
-from runner.gateway.session import GatewayError, Listen, MeteredSink, Session, SessionSpec, Totals
+from runner.gateway.session import GatewayError, Listen, MeteredSink, Session, SessionSpec, Totals, adapter
 from runner.gateway.settings import Spent
 from runner.spec.model import Budget
 
@@ -54,9 +52,9 @@ def opening(spec: SessionSpec, listen: Listen | None, session: Session | None = 
     if listen is not None and session is not None and session.port is not None:
         listen = dataclasses.replace(listen, port=session.port)
     parts = {
-        "spec": TypeAdapter(SessionSpec).dump_python(spec, mode="json"),
-        "session": TypeAdapter(Session | None).dump_python(session, mode="json"),
-        "listen": TypeAdapter(Listen | None).dump_python(listen, mode="json"),
+        "spec": adapter(SessionSpec).dump_python(spec, mode="json"),
+        "session": None if session is None else adapter(Session).dump_python(session, mode="json"),
+        "listen": None if listen is None else adapter(Listen).dump_python(listen, mode="json"),
     }
     return json.dumps(parts).encode()
 

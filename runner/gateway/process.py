@@ -15,7 +15,6 @@ from urllib.request import getproxies_environment
 
 import aiohttp
 from aiohttp import web
-from pydantic import TypeAdapter
 
 from runner.gateway.admin import make_admin
 from runner.gateway.asking import ADMIN_SOCKET
@@ -24,11 +23,10 @@ from runner.gateway.child import READY
 from runner.gateway.control import LAST_DRAIN_SECONDS, Control, close_quietly
 from runner.gateway.leftovers import lasting, remove_folder
 from runner.gateway.pending import recover_folder
-from runner.gateway.session import Metered
+from runner.gateway.session import Metered, adapter
 from runner.gateway.sessions import Sessions
 
 CONNECT_SECONDS = 30.0
-_METERED = TypeAdapter(Metered)
 
 
 def main() -> None:
@@ -64,7 +62,7 @@ async def _serve(boot: Boot) -> None:
             drain_seconds=boot.drain_seconds,
         )
         control = Control(sessions, boot, ended)
-        sessions.on_call = lambda call: control.tell(_METERED.dump_json(call) + b"\n")
+        sessions.on_call = lambda call: control.tell(adapter(Metered).dump_json(call) + b"\n")
         taking_over = await control.start()
         admin = web.AppRunner(make_admin(sessions, control.tell), access_log=None, shutdown_timeout=LAST_DRAIN_SECONDS)
         await admin.setup()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import quote
+
+from pydantic import TypeAdapter
 
 from runner.errors import ExitCode, RunnerError
 from runner.names import GATEWAY_PORT
 from runner.spec.egress import Packages
 from runner.spec.model import Budgets, Model
+
+T = TypeVar("T")
 
 
 class GatewayError(RunnerError):
@@ -123,6 +128,16 @@ class Metered:
     error: str | None
     waited_seconds: float = 0.0
     """How long it waited for the provider."""
+
+
+def adapter(kind: type[T]) -> TypeAdapter[T]:
+    """Return what reads and writes a type of this module as JSON; made once, since that takes milliseconds."""
+    return _adapter(cast("Hashable", kind))
+
+
+@cache
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast("type[Any]", kind))
 
 
 MeteredSink = Callable[[Metered], None]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.fake_world import World, good_step, limits
@@ -14,6 +15,7 @@ from support.fake_world import World, good_step, limits
 from runner.engine.admission import Room
 from runner.engine.owner import current
 from runner.engine.reservations import open_reservations
+from runner.evidence.logs import LogSizes, collect_logs
 from runner.execution.context import Context
 from runner.execution.executors.local import LocalPool
 from runner.execution.experiment import carry_out
@@ -85,3 +87,27 @@ def test_a_step_without_devices_sees_none(lab: World) -> None:
 
     assert lab.perform(program).record.outcome == "passed"
     assert told == ["void", "void"]
+
+
+def test_what_it_had_is_free_when_it_has_ended(lab: World, hands: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may have a container's room and device as soon as it has ended, before its output is kept."""
+    found: list[tuple[int, int]] = []
+    during: list[int] = []
+    reservations = hands.reservations
+    assert reservations is not None
+
+    def program(box: Box) -> int:
+        during.append(len(reservations.devices(box.spec.name)))
+        return good_step(box)
+
+    def look(*given: Any) -> LogSizes:
+        found.append((len(during), len(reservations.demands)))
+        return collect_logs(*given)
+
+    monkeypatch.setattr("runner.execution.contain.collect_logs", look)
+    lab.engine.register(program)
+    with open_ledger(ledger_path(lab.output)) as ledger:
+        (done,) = carry_out(hands, lab.runs(1), ledger, LocalPool(1, lab.cancellation))
+    assert done.record.outcome == "passed"
+    assert during == [1] * len(found)
+    assert found == [(number + 1, 0) for number in range(len(found))]
