@@ -13,8 +13,7 @@ STAMPS := .venv/stamps
 INSTALL := scripts/install.sh pyproject.toml
 CODE := runner tests scripts $(wildcard bench/*.py) bench/gateway docs/conf.py
 DOCS := build/docs
-# Of the time of tests on an engine half is waiting, so that two cores carry three of them.
-TESTS_AT_ONCE ?= 3
+TESTS_AT_ONCE ?= 2
 CHAOS_SECONDS ?= 90
 CHAOS_SEED ?= 1
 

@@ -129,7 +129,7 @@ def measure_runs(samples: Samples) -> dict[str, float]:
     # What the first round costs on top, such as filling the page cache, is nobody's figure.
     with_client()
     with_runner()
-    both = alternate({"runner_go_seconds": with_runner, "docker_run_seconds": with_client}, 3, samples)
+    both = alternate({"runner_go_seconds": with_runner, "docker_run_seconds": with_client}, 5, samples)
     return {**both, "run_overhead_ratio": both["runner_go_seconds"] / both["docker_run_seconds"]}
 
 
