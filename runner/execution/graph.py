@@ -175,8 +175,9 @@ class _Crew:
     def next(self) -> tuple[list[PlannedStep], int]:
         """Return what goes now: steps that wait for no slot, and how many more threads are to look for one that does.
 
-        All whose containers an earlier runner began are among the former, whatever room there is: they run. The former are under way and the latter counted from here on. A contained step comes before a later one without
-        a container where the run has room for one only, but does not keep it waiting for want of a slot.
+        All whose containers an earlier runner began are among the former, whatever room there is: they run. The former are
+        under way and the latter counted from here on. A contained step comes before a later one without a container where
+        the run has room for one only, but does not keep it waiting for want of a slot.
         """
         calls: list[PlannedStep] = []
         with self._lock:

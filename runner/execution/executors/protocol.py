@@ -17,5 +17,6 @@ class Executor(Protocol):
         """Yield what `perform` returns for each run, in the order in which they end.
 
         Runs start in the order given. The first `at_once` of them start together, however many go at the same time
-        otherwise: what they consist of is under way already. Once cancelled, no further run starts and those under way are waited for.
+        otherwise: what they consist of is under way already. Once cancelled, no further run starts and those under way
+        are waited for.
         """
