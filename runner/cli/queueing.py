@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runner.engine.arbitration import Demand, Ticket
-from runner.engine.reservations import FOLDER, read_tickets
+from runner.engine.reservations import FOLDER
 from runner.engine.shared import shared_folder
+from runner.engine.tickets import read_tickets
 from runner.report.format import duration, size
 from runner.report.tables import Cell, Column, Table, Tone
 

@@ -8,45 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
-import pwd
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
 from runner.engine.admission import Room, capacity
-from runner.engine.arbitration import Demand, Host, Rules, Scene, Ticket, choose_gpus, judge, rules_of
-from runner.engine.owner import Owner, from_labels, is_alive
+from runner.engine.arbitration import Demand, Host, Scene, Ticket, choose_gpus, judge, rules_of
+from runner.engine.owner import Owner
 from runner.engine.protocol import EngineInfo
 from runner.engine.shared import open_shared, shared_folder, shared_subfolder
+from runner.engine.tickets import ENDING, Written, login, read_tickets, remove_dead, write_ticket
 from runner.events import boottime
 from runner.spec.site import Site
 
 FOLDER = "codegen-runner"
 """Name of the shared folder."""
 _LOCK = "lock"
-_ENDING = ".ticket"
-_LARGEST = 1024**2
-"""Bytes of a ticket that are read; a larger one is no ticket of ours."""
 _LOCK_SECONDS = 2.0
 _LOOK_AGAIN = 0.002
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Written:
-    """A ticket as it is written."""
-
-    owner: dict[str, str]
-    experiment: str
-    demands: tuple[Demand, ...] = ()
-    rules: Rules | None = None
 
 
 @dataclass(kw_only=True)
@@ -157,7 +140,7 @@ class Reservations:
 
     @property
     def _path(self) -> Path:
-        return self.folder / f"{self.owner.uid}-{self.owner.pid}-{self.owner.started}-{self.number}{_ENDING}"
+        return self.folder / f"{self.owner.uid}-{self.owner.pid}-{self.owner.started}-{self.number}{ENDING}"
 
     def _judge(self, demand: Demand, now: float) -> tuple[str, tuple[str, ...]]:
         """Return why a container has to wait, or which devices it gets."""
@@ -174,7 +157,7 @@ class Reservations:
         tickets = read_tickets(self.folder)
         mine = Ticket(
             uid=self.owner.uid,
-            user=_login(self.owner.uid),
+            user=login(self.owner.uid),
             pid=self.owner.pid,
             experiment=self.experiment,
             demands=tuple(self.demands.values()),
@@ -185,20 +168,13 @@ class Reservations:
         return mine, Scene(tickets=[mine, *rest], others=self.others(keys), host=self.host(), site=self.site, now=now)
 
     def _write(self) -> None:
-        written = _Written(
+        written = Written(
             owner=self.owner.labels(),
             experiment=self.experiment,
             demands=tuple(self.demands.values()),
-            rules=rules_of(self.site, self.host(), _login(self.owner.uid)),
+            rules=rules_of(self.site, self.host(), login(self.owner.uid)),
         )
-        unnamed = self._path.with_name(f".{self._path.name}")
-        handle = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            os.fchmod(handle, 0o644)
-            os.write(handle, json.dumps(asdict(written)).encode())
-        finally:
-            os.close(handle)
-        unnamed.rename(self._path)
+        write_ticket(self._path, written)
 
 
 @contextlib.contextmanager
@@ -239,7 +215,7 @@ def open_reservations(
         others=others,
         refresh=refresh,
     )
-    _remove_dead(folder, owner)
+    remove_dead(folder, owner)
     try:
         yield mine
     finally:
@@ -249,61 +225,6 @@ def open_reservations(
 def known_gpus(info: EngineInfo, site: Site) -> tuple[str, ...]:
     """Return the ids of the devices that are handed out: what the site says, else what was found."""
     return info.gpus if site.gpus is None else site.gpus
-
-
-def read_tickets(folder: Path, *, alive: Callable[[Owner], bool] = is_alive) -> list[Ticket]:
-    """Return the tickets of all runners that live, by user and process; what is no ticket is passed over."""
-    found = []
-    for path in sorted(folder.glob(f"[!.]*{_ENDING}")):
-        read = _read(path)
-        if read is None:
-            continue
-        written, uid = read
-        owner = from_labels(written.owner)
-        if owner is None or owner.uid != uid or not alive(owner):
-            continue
-        found.append(
-            Ticket(
-                uid=uid,
-                user=_login(uid),
-                pid=owner.pid,
-                experiment=written.experiment,
-                demands=written.demands,
-                name=path.name,
-                rules=written.rules,
-            )
-        )
-    return found
-
-
-@cache
-def _adapter() -> TypeAdapter[_Written]:
-    """Return what reads a ticket; made once, since that takes milliseconds, and tickets are read several times a second."""
-    return TypeAdapter(_Written)
-
-
-def _read(path: Path) -> tuple[_Written, int] | None:
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        written = _adapter().validate_json(os.read(handle, _LARGEST))
-        return written, os.fstat(handle).st_uid
-    except (OSError, ValidationError):
-        return None
-    finally:
-        os.close(handle)
-
-
-def _remove_dead(folder: Path, owner: Owner) -> None:
-    """Remove the tickets of this user's runners that have ended."""
-    for path in folder.glob(f"{owner.uid}-*{_ENDING}"):
-        read = _read(path)
-        dead = read is not None and (whose := from_labels(read[0].owner)) is not None and not is_alive(whose)
-        if dead:
-            with contextlib.suppress(OSError):
-                path.unlink()
 
 
 @contextlib.contextmanager
@@ -328,13 +249,6 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _login(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _available() -> int | None:

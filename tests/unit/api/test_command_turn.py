@@ -14,7 +14,8 @@ import runner
 from runner.cli.queueing import queue, queue_table
 from runner.engine.admission import Room
 from runner.engine.owner import current
-from runner.engine.reservations import Reservations, open_reservations, read_tickets
+from runner.engine.reservations import Reservations, open_reservations
+from runner.engine.tickets import read_tickets
 from runner.errors import ConfigError
 from runner.events import Event, Notice, boottime
 from runner.names import LABEL_CPUS, LABEL_GPUS, LABEL_INPUTS, LABEL_MEMORY

@@ -15,7 +15,8 @@ from runner.engine.containers import container_config
 from runner.engine.gpus import find_gpus
 from runner.engine.owner import current
 from runner.engine.protocol import ContainerSpec, ContainerState, Resources
-from runner.engine.reservations import FOLDER, Reservations, known_gpus, open_reservations, read_tickets
+from runner.engine.reservations import FOLDER, Reservations, known_gpus, open_reservations
+from runner.engine.tickets import read_tickets
 from runner.names import LABEL_GPUS
 from runner.spec.site import Share, Site
 from runner.testing.engine import FakeEngine

@@ -18,8 +18,9 @@ import pytest
 from runner.engine.admission import Room
 from runner.engine.arbitration import Host
 from runner.engine.owner import current
-from runner.engine.reservations import FOLDER, Reservations, open_reservations, read_tickets
+from runner.engine.reservations import FOLDER, Reservations, open_reservations
 from runner.engine.shared import open_shared, shared_subfolder
+from runner.engine.tickets import read_tickets
 from runner.errors import StorageError
 from runner.spec.site import Site
 from runner.testing.engine import FakeEngine
