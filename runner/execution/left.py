@@ -20,7 +20,7 @@ from runner.execution.context import Context, iso, now
 from runner.execution.outputs import answer_uses
 from runner.execution.values import Unusable, Values
 from runner.gateway.calls import read_calls, totals
-from runner.names import INPUTS_FOLDER, LABEL_ATTEMPT, LABEL_DIGEST, LABEL_RUN_DIR, LABEL_STEP, STEP_FILE
+from runner.names import INPUTS_FOLDER, LABEL_ATTEMPT, LABEL_CGROUP, LABEL_DIGEST, LABEL_RUN_DIR, LABEL_STEP, STEP_FILE
 from runner.plan.models import PlannedStep, Run
 
 NEVER_STARTED = "created"
@@ -67,7 +67,7 @@ def find_left(context: Context, run: Run, step: PlannedStep, begun: Begun) -> Le
     state = _container(context, run, step, begun)
     if state is not None and (ended is not None or state.status == NEVER_STARTED):
         # Its evidence is on disk, or there is none.
-        _remove(context, state.id)
+        _remove(context, state)
         state = None
     if state is None and ended is None:
         return None
@@ -178,5 +178,8 @@ def _container(context: Context, run: Run, step: PlannedStep, begun: Begun) -> C
     return state if wanted.items() <= state.labels.items() else None
 
 
-def _remove(context: Context, container: str) -> None:
-    context.gate.patiently(lambda: context.engine.containers.remove(container), context.cancellation, context.events)
+def _remove(context: Context, state: ContainerState) -> None:
+    """Remove a container, and have its control group go: an engine may have made that although it never started."""
+    context.gate.patiently(lambda: context.engine.containers.remove(state.id), context.cancellation, context.events)
+    if parent := state.labels.get(LABEL_CGROUP):
+        context.spent.append(parent)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.fake_world import World
@@ -16,6 +17,7 @@ from runner.events import Notice
 from runner.evidence.records import RunRecord
 from runner.execution.begun import read_begun
 from runner.execution.recovery import sweep_dead
+from runner.names import LABEL_CGROUP
 
 _CALLS = ("create", "start", "wait", "logs", "usage", "remove")
 _LINE = [Point(call, when, number) for call in _CALLS for when in ("before", "after") for number in (1, 2)]
@@ -53,6 +55,22 @@ def test_a_container_that_runs_is_waited_for(lives: Lives) -> None:
     assert [[one.attempt for one in step.attempts] for step in record.steps] == [[1], [1]]
     texts = [one.text for one in lives.world.events if isinstance(one, Notice)]
     assert "step begin: its container still runs, and is waited for" in texts
+
+
+def test_control_group_of_a_container_that_never_started_goes(lives: Lives, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that died at the start may have made it: it is removed with the container that is in the way."""
+    lives.begin(Point("start", "before", 1))
+    (spec,) = lives.world.engine.specs
+    observer, released = type(lives.world.engine.observer), list[str]()
+    release = observer.release
+
+    def tell(self: Any, parents: Iterable[str]) -> None:
+        released.extend(given := list(parents))
+        release(self, given)
+
+    monkeypatch.setattr(observer, "release", tell)
+    check_whole(lives, lives.go())
+    assert spec.labels[LABEL_CGROUP] in released
 
 
 def test_a_container_that_has_ended_is_swept_and_not_done_again(lives: Lives) -> None:
