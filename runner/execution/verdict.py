@@ -16,6 +16,8 @@ _KILLED_WHOLE = {
     128 + signal.SIGTERM: "the whole container was stopped (SIGTERM) before the shim in it could note that",
 }
 """Exit codes of a container that leaves no report: the shim writes one whenever it ends by itself."""
+_UNSEEN = 255
+"""What an engine says of a container that ended while the engine was away."""
 _NEVER_STARTED = frozenset({125, 126, 127})
 """Exit codes of a shim that could not start the command."""
 
@@ -183,10 +185,13 @@ def _replayed_wrong(facts: Facts) -> Verdict | None:
 
 
 def _ended_with_engine(facts: Facts) -> Verdict | None:
-    """A container that outlived the engine, or ended by itself before, has a report that agrees with its exit code."""
+    """A container that outlived the engine, or ended by itself before, has a report that agrees with its exit code.
+
+    That the engine was restarted cannot always be seen, as behind a proxy, while no runner lived.
+    """
     report = facts.report
     own = report is not None and not report.stopped and report.exit_code == facts.code
-    return ENDED_WITH_ENGINE if facts.restarted and not own else None
+    return ENDED_WITH_ENGINE if not own and (facts.restarted or facts.code == _UNSEEN) else None
 
 
 def _killed_whole(facts: Facts) -> Verdict | None:
