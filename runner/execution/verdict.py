@@ -56,6 +56,8 @@ class Facts:
 
     restarted: bool = False
     """Whether the engine was away, or ended, while the container was there."""
+    taken_up: bool = False
+    """Whether an earlier runner began it, and what went on then nobody saw."""
     waited: float | None = None
     """Seconds from its start to the news of its end, by a steady clock; None if the runner did not see both."""
     watched: str = ""
@@ -199,6 +201,13 @@ def _killed_whole(facts: Facts) -> Verdict | None:
     return ("broken", words) if words else None
 
 
+def _unreported(facts: Facts) -> Verdict | None:
+    """A shim that cannot write its report has no room for it; what its command met with then is not the framework's doing."""
+    if facts.taken_up and facts.report is None and facts.code:
+        return "broken", f"exit code {facts.code} without the shim's report: there was no room on the disk for it"
+    return None
+
+
 def _stopped_from_outside(facts: Facts) -> Verdict | None:
     if facts.report is not None and facts.report.stopped:
         return "broken", "the container was stopped from outside, by somebody or by the engine's own end"
@@ -240,6 +249,7 @@ _RULES: tuple[Callable[[Facts], Verdict | None], ...] = (
     _killed_whole,
     _stopped_from_outside,
     _not_startable,
+    _unreported,
     _no_model,
     _nonzero,
     _nothing_done,

@@ -63,6 +63,8 @@ _PASSED = Facts(
         ({"state": _state(188), "report": _report(signal=60)}, "failed", "killed by signal 60"),
         ({"state": _state(137), "report": None}, "broken", "the whole container was killed"),
         ({"state": _state(255), "report": None}, *ENDED_WITH_ENGINE),
+        ({"state": _state(1), "report": None, "taken_up": True}, "broken", "without the shim's report"),
+        ({"state": _state(1), "report": None}, "failed", "exit code 1"),
         ({"state": _state(255), "report": _report(exit_code=0)}, *ENDED_WITH_ENGINE),
         ({"state": _state(255), "report": _report(exit_code=255)}, "failed", "exit code 255"),
         ({"state": _state(143), "report": None}, "broken", "was stopped (SIGTERM) before the shim"),
