@@ -20,7 +20,7 @@ _INSIDE = "/cgroups"
 """Where a helper container sees the host's cgroups."""
 _BATCH = 100
 """Parents removed by one helper: their paths, one per controller, stay far below the limit of a command line."""
-_PAUSES = (0.05, 0.2, 1.0)
+_PAUSES = (0.05, 0.2, 1.0, 3.0)
 """Seconds before each further try to remove a cgroup."""
 _HELPER_TIME = 60.0
 _HELPER_LIMITS = Resources(cpus=1.0, memory=128 * 1024**2, swap=0, pids=64, tmp=1024**2, shm=1024**2, log=64 * 1024)
