@@ -14,10 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from runner.engine.admission import Room, capacity
-from runner.engine.arbitration import Demand, Host, Scene, Ticket, choose_gpus, judge, rules_of
+from runner.engine.arbitration import Demand, Host, Rules, Scene, Ticket, choose_gpus, judge, rules_of
 from runner.engine.owner import Owner
 from runner.engine.protocol import EngineInfo
 from runner.engine.shared import open_shared, shared_folder, shared_subfolder
@@ -138,6 +139,11 @@ class Reservations:
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
+    @cached_property
+    def _rules(self) -> Rules:
+        """Return what this runner goes by, which stays the same as long as it has a ticket."""
+        return rules_of(self.site, self.host(), login(self.owner.uid))
+
     @property
     def _path(self) -> Path:
         return self.folder / f"{self.owner.uid}-{self.owner.pid}-{self.owner.started}-{self.number}{ENDING}"
@@ -162,6 +168,7 @@ class Reservations:
             experiment=self.experiment,
             demands=tuple(self.demands.values()),
             name=self._path.name,
+            rules=self._rules,
         )
         rest = [one for one in tickets if one.name != mine.name]
         keys = tuple(one.key for ticket in [mine, *rest] for one in ticket.demands)
@@ -172,7 +179,7 @@ class Reservations:
             owner=self.owner.labels(),
             experiment=self.experiment,
             demands=tuple(self.demands.values()),
-            rules=rules_of(self.site, self.host(), login(self.owner.uid)),
+            rules=self._rules,
         )
         write_ticket(self._path, written)
 

@@ -7,7 +7,6 @@ archive's also on the version of the compression library.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections import Counter
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from runner.errors import StorageError
 from runner.evidence.atomic import TEMPORARY_PREFIX, is_temporary, replacing_all
-from runner.evidence.content import Changed, check_file, open_file
+from runner.evidence.content import Changed, pack_file
 from runner.evidence.excludes import left_out, summary
 from runner.evidence.history.blobs import SEEN
 from runner.evidence.layout import RunLayout
@@ -140,24 +139,13 @@ def _take(packer: Packer, root: int, path: RawPath, entry: Entry, choice: _Choic
 def _take_file(packer: Packer, root: int, path: RawPath, entry: Entry, choice: _Choice) -> Listed | None:
     """Give a file to the archive, as far as it has been read: that it can be is known only then."""
     member = TarFile(path=path, size=entry.size, executable=bool(entry.mode & stat.S_IXUSR))
-    digest = hashlib.sha256()
     try:
-        handle = open_file(root, path)
-    except OSError as error:
-        choice.skip(path, f"cannot be read: {error.strerror}")
-        return None
-    try:
-        left = packer.read(header(member), handle, entry.size, digest)
-        check_file(handle, path, entry, left)
+        return Listed(member=member, sha256=pack_file(packer, header(member), root, path, entry))
     except ReadError as error:
         if error.begun:
             raise Changed(path) from error
         choice.skip(path, f"cannot be read: {error.strerror}")
         return None
-    finally:
-        os.close(handle)
-    packer.write(padding(entry.size))
-    return Listed(member=member, sha256=digest.hexdigest())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 
-from runner.evidence.pack import CHUNK
+from runner.evidence.pack import CHUNK, Packer, ReadError
+from runner.evidence.tarformat import padding
 from runner.evidence.walk import Entry, RawPath, is_still, open_below
 
 _BECAME_ANOTHER = frozenset({errno.ENOENT, errno.ELOOP, errno.ENOTDIR})
@@ -42,6 +44,34 @@ def read_file(root: int, path: RawPath, entry: Entry) -> Iterator[bytes]:
         check_file(handle, path, entry, left)
     finally:
         os.close(handle)
+
+
+def pack_file(packer: Packer, head: bytes, root: int, path: RawPath, entry: Entry) -> str:
+    """Give a file to a tar as a member, exactly as long as `entry` says; return the sha256 of its content.
+
+    Args:
+        packer: takes the tar.
+        head: the member's header.
+        root: handle of the tree's folder.
+        path: of the file in it.
+        entry: what the file looked like.
+
+    Raises:
+        ReadError: if it cannot be opened or read; no other OSError is the file's.
+        Changed: if it is not, or is no longer, the file that `entry` describes.
+    """
+    digest = hashlib.sha256()
+    try:
+        handle = open_file(root, path)
+    except OSError as error:
+        raise ReadError(error, begun=False) from error
+    try:
+        left = packer.read(head, handle, entry.size, digest)
+        check_file(handle, path, entry, left)
+    finally:
+        os.close(handle)
+    packer.write(padding(entry.size))
+    return digest.hexdigest()
 
 
 def open_file(root: int, path: RawPath) -> int:

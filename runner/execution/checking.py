@@ -22,7 +22,7 @@ from runner.execution.checked import assess, nothing
 from runner.execution.contain import Ended, Job, contain
 from runner.execution.container import FIXED_ENVIRONMENT
 from runner.execution.context import Context, iso, now
-from runner.execution.turns import reserved_room
+from runner.execution.turns import Wish, reserved_room
 from runner.execution.watch import MOST_GRACE, Bounds, watched
 from runner.names import (
     CHECK_FILE,
@@ -162,7 +162,7 @@ def _contained(context: Context, task: Task, checker: Checker, image: str) -> tu
         gate=context.gate,
         tell=context.events,
     )
-    with reserved_room(context, room, spec.name, run=task.run, step=what):
+    with reserved_room(context, Wish(room=room, key=spec.name, run=task.run, step=what)):
         with watched(bounds, lambda: context.engine.containers.stop(spec.name, MOST_GRACE)) as watch:
             ended = contain(job)
         unlock(task.scratch / "workspace")

@@ -43,43 +43,29 @@ def reserved(
         # Nobody else is looked at: there is one container at a time, or none that wants a device.
         yield context.info.gpus[: step.limits.gpus] if running is None else running
         return
-    names, wish = {"run": run.id, "step": step.id}, step.limits.gpus
-    with reserved_room(context, wanted, key, **names, running=running is not None, gpus=wish, devices=running or ()):
+    wish = Wish(
+        room=wanted,
+        key=key,
+        run=run.id,
+        step=step.id,
+        running=running is not None,
+        gpus=step.limits.gpus,
+        devices=running or (),
+    )
+    with reserved_room(context, wish):
         yield context.reservations.devices(key)
 
 
 @contextlib.contextmanager
-def reserved_room(
-    context: Context,
-    wanted: Room,
-    key: str,
-    *,
-    run: str,
-    step: str,
-    running: bool = False,
-    gpus: int = 0,
-    devices: tuple[str, ...] = (),
-) -> Iterator[None]:
-    """Hold room for a container inside the block; see `reserved`.
-
-    Args:
-        context: shared hands.
-        wanted: what it needs.
-        key: the container's name.
-        run: id of its run.
-        step: what of the run it is for, in a word or two.
-        running: whether it runs already.
-        gpus: devices that it wants for itself.
-        devices: ids of those that it has, if it runs already.
-    """
+def reserved_room(context: Context, wish: Wish) -> Iterator[None]:
+    """Hold what a container needs inside the block, without reservations nothing; see `reserved`."""
     if context.reservations is None:
         yield
         return
 
     def tell(reason: str) -> None:
-        context.events(Notice(time=now(), run=run, text=f"step {step} waits for its turn: {reason}"))
+        context.events(Notice(time=now(), run=wish.run, text=f"step {wish.step} waits for its turn: {reason}"))
 
-    wish = Wish(room=wanted, key=key, run=run, step=step, running=running, gpus=gpus, devices=devices)
     with held(context.reservations, wish, context.cancellation, tell):
         yield
 

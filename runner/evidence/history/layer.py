@@ -7,17 +7,15 @@ since an engine would otherwise give it permissions of its own.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from runner.evidence.content import check_file, open_file
+from runner.evidence.content import pack_file
 from runner.evidence.history.escape import in_layer, opaque, whiteout
 from runner.evidence.history.index import Node, same
 from runner.evidence.pack import Packer
-from runner.evidence.tarformat import FOLDER, HARDLINK, REGULAR, SYMLINK, padding, raw_header
+from runner.evidence.tarformat import FOLDER, HARDLINK, REGULAR, SYMLINK, raw_header
 from runner.evidence.walk import DIRECTORY, FILE, Entry, RawPath
 
 _ROOT_MODE = 0o755
@@ -157,16 +155,5 @@ def write_layer(packer: Packer, tree: Tree, items: list[Item], nodes: dict[RawPa
             nodes[path] = node._replace(sha256=nodes[leader].sha256, layer=tree.number, member=leader)
         else:
             head = raw_header(REGULAR, name, size=node.size, mode=node.mode)
-            nodes[path] = node._replace(sha256=_file(packer, tree, path, head), layer=tree.number, member=b"")
-
-
-def _file(packer: Packer, tree: Tree, path: RawPath, head: bytes) -> str:
-    digest, entry = hashlib.sha256(), tree.entries[path]
-    handle = open_file(tree.root, path)
-    try:
-        left = packer.read(head, handle, entry.size, digest)
-        check_file(handle, path, entry, left)
-    finally:
-        os.close(handle)
-    packer.write(padding(entry.size))
-    return digest.hexdigest()
+            sha256 = pack_file(packer, head, tree.root, path, tree.entries[path])
+            nodes[path] = node._replace(sha256=sha256, layer=tree.number, member=b"")

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from support.archives import pack_members, take_members
 
 from runner.errors import StorageError
-from runner.evidence import archive as archive_module
+from runner.evidence import content as content_module
 from runner.evidence.archive import write_archive
 from runner.evidence.compress import decompressed
 from runner.evidence.content import open_file
@@ -230,7 +230,7 @@ def _disturb(monkeypatch: pytest.MonkeyPatch, disturb: Callable[[RawPath, int], 
         reads[path] = reads.get(path, 0) + 1
         return read(root, path)
 
-    monkeypatch.setattr(archive_module, "open_file", disturbed)
+    monkeypatch.setattr(content_module, "open_file", disturbed)
 
 
 @pytest.mark.parametrize("change", ["shrink", "grow", "vanish", "replace"])
