@@ -9,7 +9,7 @@ PROJECT = "codegen-runner"
 
 LABEL_PREFIX = "org.codegen-runner."
 LABEL_KIND = LABEL_PREFIX + "kind"
-"""What an engine object is for: `attempt`, `check`, `workspace`, `build`, `image`, `helper`."""
+"""What an engine object is for: `attempt`, `check`, `command`, `shell`, `workspace`, `build`, `image`, `helper`."""
 LABEL_RUN = LABEL_PREFIX + "run"
 LABEL_DIGEST = LABEL_PREFIX + "digest"
 LABEL_FRAMEWORK = LABEL_PREFIX + "framework"

@@ -27,6 +27,11 @@ OS_RELEASE = Path("/etc/os-release")
 SYSTEMD = Path("/run/systemd/system")
 LOCK = Path("/run/codegen-runner-engine.lock")
 """In a folder only root can write: only root installs and starts."""
+PID_FILES = {
+    Path("/var/run/docker.pid"): "dockerd",
+    Path("/var/run/docker/containerd/containerd.pid"): "containerd",
+}
+"""Where an engine writes that it runs -> the program that does."""
 
 INSTALL = {
     "debian": "apt-get install docker.io && systemctl start docker",
@@ -199,6 +204,7 @@ def start(daemon: list[str], *, address: str, log: Path, deadline: float) -> Non
         if not _answers(address, None, deadline):
             raise Unusable("docker.service does not answer\nsee: journalctl -u docker -n 50")
         return
+    forget_ended(PID_FILES)
     # A machine without firewall modules cannot have the engine's bridge; runs need none.
     for arguments in ([], ["--iptables=false", "--ip6tables=false", "--bridge=none"]):
         command = [*daemon, *arguments]
@@ -216,6 +222,24 @@ def start(daemon: list[str], *, address: str, log: Path, deadline: float) -> Non
         if not any(word in last for word in ("iptables", "nftables", "bridge", "network controller")):
             break
     raise Unusable(f"dockerd did not start; the end of {log}:\n{last}")
+
+
+def forget_ended(files: Mapping[Path, str]) -> None:
+    """Remove what says that a daemon runs when it does not: an engine would wait for it, or refuse to start.
+
+    After a crash the process id in such a file may be another program's.
+
+    Args:
+        files: file with a process id -> name of the program that it should be the id of.
+    """
+    for file, program in files.items():
+        try:
+            name = Path("/proc", file.read_text(encoding="utf-8").strip(), "comm").read_text(encoding="utf-8").strip()
+        except (FileNotFoundError, ProcessLookupError):
+            name = ""
+        if name != program and file.exists():
+            say(f"engine: {file} is left from a {program} that has ended; removing it")
+            file.unlink()
 
 
 def _answers(address: str, process: subprocess.Popen[bytes] | None, deadline: float) -> bool:

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from runner.engine import owner
 from runner.engine.cgroup import parent_name
 from runner.engine.protocol import ContainerSpec, ContainerState, Engine, Resources
+from runner.names import LABEL_CGROUP, LABEL_KIND
 from runner.testing.deeds import DEEDS, MIB
 
 LABEL = "org.codegen-runner.conformance"
@@ -34,7 +36,11 @@ class Lab:
     tag: str = field(default_factory=lambda: secrets.token_hex(4))
 
     def spec(self, deed: str) -> ContainerSpec:
-        """Return a container that performs a deed, in a parent cgroup where there can be one."""
+        """Return a container that performs a deed, in a parent cgroup where there can be one.
+
+        Its labels say whose it is and which cgroup it needs: a runner that starts meanwhile takes neither for a
+        leftover.
+        """
         name = f"cgr-conformance-{self.tag}-{len(self.made):02d}"
         parent = parent_name(self.engine.info(), name)
         return ContainerSpec(
@@ -46,7 +52,13 @@ class Lab:
             workdir="/",
             mounts=(),
             resources=LIMITS,
-            labels={LABEL: self.tag, f"{LABEL}.deed": deed},
+            labels={
+                **owner.current().labels(),
+                LABEL_KIND: "conformance",
+                LABEL: self.tag,
+                f"{LABEL}.deed": deed,
+                **({LABEL_CGROUP: parent} if parent else {}),
+            },
             cgroup_parent=parent,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import importlib.util
+import os
 import socketserver
 import subprocess
 import sys
@@ -111,4 +112,28 @@ def test_a_machine_without_firewall_gets_an_engine_without_a_bridge(
     monkeypatch.setattr(engine, "SYSTEMD", tmp_path / "no-systemd")
     daemon = [sys.executable, "-c", "import sys; print('iptables failed', sys.argv[1:])"]
     with pytest.raises(engine.Unusable, match="--bridge=none"):
+        engine.start(daemon, address=f"unix://{tmp_path}/none.sock", log=tmp_path / "log", deadline=30)
+
+
+def test_what_names_an_ended_daemon_goes(engine: ModuleType, tmp_path: Path) -> None:
+    """A file whose process id is nobody's or another program's is removed; that of a running daemon stays."""
+    comm = Path("/proc/self/comm").read_text(encoding="utf-8").strip()
+    files = {tmp_path / name: program for name, program in (("runs", comm), ("reused", "other"), ("gone", comm))}
+    for file in files:
+        file.write_text("0\n" if file.name == "gone" else f"{os.getpid()}\n", encoding="utf-8")
+    engine.forget_ended({**files, tmp_path / "never": comm})
+    assert [file.name for file in tmp_path.iterdir()] == ["runs"]
+
+
+@pytest.mark.processes
+def test_starting_an_engine_forgets_ended_ones_first(
+    engine: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of an engine that has ended is gone before the next one starts."""
+    left = tmp_path / "docker.pid"
+    left.write_text(f"{os.getpid()}", encoding="utf-8")
+    monkeypatch.setattr(engine, "SYSTEMD", tmp_path / "no-systemd")
+    monkeypatch.setattr(engine, "PID_FILES", {left: "dockerd"})
+    daemon = [sys.executable, "-c", f"import os; print('there' if os.path.exists({str(left)!r}) else 'free')"]
+    with pytest.raises(engine.Unusable, match="free"):
         engine.start(daemon, address=f"unix://{tmp_path}/none.sock", log=tmp_path / "log", deadline=30)
