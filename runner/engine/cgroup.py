@@ -14,7 +14,9 @@ import hashlib
 import os
 import re
 import secrets
+import signal
 import subprocess
+import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -27,6 +29,7 @@ _SLICE = "codegenrunner"
 _OURS = re.compile(rf"{re.escape(_FLAT_PREFIX)}[A-Za-z0-9._-]{{1,200}}|{_SLICE}-[0-9a-f]{{16}}\.slice")
 _NOT_GONE = {errno.EBUSY, errno.ENOTEMPTY, errno.EACCES, errno.EPERM, errno.EROFS}
 _SYSTEMD_PATIENCE = 30.0
+_PAUSE = 0.05
 _MICROSECONDS = 1e-6
 _NANOSECONDS = 1e-9
 _FIELDS = ("cpu_seconds", "peak_memory_bytes", "io_read_bytes", "io_write_bytes", "oom_kills")
@@ -116,6 +119,44 @@ def find_stale_parents(root: Path = CGROUP_ROOT, keep: Collection[str] = ()) -> 
     return [name for name in find_parents(root) if name not in keep and not _has_processes(root, name)]
 
 
+def processes(root: Path, parent: str) -> set[int]:
+    """Return the ids of the processes below a parent cgroup, those aside that have none here; v1's controllers agree."""
+    texts = [_read(folder / "cgroup.procs") for folder in folders(root, parent)]
+    return {int(number) for text in texts if text for number in text.split()} - {0}
+
+
+def end_processes(root: Path, parent: str, patience: float) -> set[int]:
+    """Kill what runs below a parent cgroup, and wait until it is gone.
+
+    Args:
+        root: where the cgroup file system is.
+        parent: name; in one that is not ours nothing is found.
+        patience: seconds to wait.
+
+    Returns:
+        The ids of the processes that are still there, for want of rights or because the kernel does not let go of them.
+    """
+    end = time.monotonic() + patience
+    while left := processes(root, parent):
+        for process in left:
+            _kill(root, parent, process)
+        if time.monotonic() >= end:
+            break
+        time.sleep(_PAUSE)
+    return left
+
+
+def _kill(root: Path, parent: str, process: int) -> None:
+    """Kill a process if it is one below the parent: its id may be another's by now, what holds it open is not."""
+    with contextlib.suppress(OSError):
+        handle = os.pidfd_open(process)
+        try:
+            if process in processes(root, parent):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+        finally:
+            os.close(handle)
+
+
 def remove_parents(root: Path, parents: Iterable[str]) -> list[str]:
     """Remove parent cgroups in every controller, with the empty ones below.
 
@@ -184,7 +225,8 @@ def _places(root: Path, pattern: str) -> list[Path]:
 
 
 def _has_processes(root: Path, parent: str) -> bool:
-    return any(_read(file) for folder in folders(root, parent) for file in folder.glob("cgroup.procs"))
+    """Tell whether anything runs below a parent, also what has no id here."""
+    return any(_read(folder / "cgroup.procs") for folder in folders(root, parent))
 
 
 def _read_v1(root: Path, parent: str) -> Usage:

@@ -6,9 +6,11 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from runner.engine.api import SLOW_DEADLINE, Api, Fault, quote
+from runner.engine.cgroup import CGROUP_ROOT, end_processes
 from runner.engine.protocol import ContainerSpec, ContainerState, Mount, NotFound, Resources, Unanswered
 from runner.errors import EngineError
 from runner.names import LABEL_KIND
@@ -21,6 +23,9 @@ _GOING = frozenset({"running", "paused", "restarting", "removing"})
 """States in which there is still something to wait for."""
 _GLANCE = 30.0
 """Seconds after which a wait is made again: one whose answer was lost on the way would wait for ever."""
+_UNSEEN_PATIENCE = 10.0
+"""Seconds that killed processes may take to be gone."""
+_SHOWN = 3
 _LOG_FRAMING = 32
 """Bytes the `local` log driver may need for one byte of output: an empty line takes 26."""
 _OOM_SCORE = 500
@@ -34,8 +39,9 @@ class DockerContainers:
     done. The rest does no harm when repeated.
     """
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, root: Path = CGROUP_ROOT) -> None:
         self._api = api
+        self._root = root
 
     def create(self, spec: ContainerSpec) -> str:
         try:
@@ -100,6 +106,29 @@ class DockerContainers:
             idempotent=True,
             fine=(_NOT_MODIFIED, _NOT_FOUND),
         )
+        self._end_unseen(container)
+
+    def _end_unseen(self, container: str) -> None:
+        """Kill what runs in the cgroup of a container that has ended for the engine.
+
+        One that is killed while it starts a container may have started it and know nothing of it afterwards: it neither
+        stops nor kills what it takes for never begun.
+
+        Raises:
+            EngineError: if that cannot be ended.
+        """
+        try:
+            answer = self._api.call("GET", _path(container, "json"), idempotent=True)
+        except NotFound:
+            return
+        parent = answer["HostConfig"].get("CgroupParent") or ""
+        left = end_processes(self._root, parent, _UNSEEN_PATIENCE) if parent else set()
+        if left:
+            raise EngineError(
+                f"container {answer['Name'].removeprefix('/')} has ended for the engine, and still runs",
+                why=f"processes {', '.join(map(str, sorted(left)[:_SHOWN]))} in the control group {parent} do not end",
+                hint="have root end them",
+            )
 
     def remove(self, container: str) -> None:
         self._api.call(

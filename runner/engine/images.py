@@ -52,6 +52,9 @@ class DockerVolumes:
     def _create(self, name: str, device: str, labels: Mapping[str, str]) -> dict[str, Any]:
         body = {"Name": name, "Driver": "local", "DriverOpts": volume_options(device), "Labels": dict(labels)}
         found: dict[str, Any] = self._api.call("POST", "/volumes/create", body=body, idempotent=True)
+        if not found.get("Options"):
+            # After its start an engine knows of a volume that nobody has asked for yet by its name alone.
+            found = self._api.call("GET", f"/volumes/{quote(name)}", idempotent=True)
         return found
 
     def remove(self, name: str) -> None:

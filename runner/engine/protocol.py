@@ -187,7 +187,14 @@ class Containers(Protocol):
         """
 
     def stop(self, container: str, grace: float) -> None:
-        """Signal, wait `grace` seconds, kill; stopping an exited or missing container does nothing."""
+        """Signal, wait `grace` seconds, kill; stopping an exited or missing container does nothing.
+
+        Afterwards nothing of it runs, also if the engine knows nothing of that: one that was killed while it started a
+        container may take it for never begun.
+
+        Raises:
+            EngineError: if something of it still runs.
+        """
 
     def remove(self, container: str) -> None:
         """Kill if needed and remove, with anonymous volumes; removing a missing container does nothing."""

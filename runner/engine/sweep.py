@@ -127,7 +127,7 @@ def sweep(
             if one.state is None:
                 _sweep_volume(engine, one)
             else:
-                _sweep_container(engine, one.state, running=one.running, collect=collect)
+                _sweep_container(engine, one.state, collect)
         except (RunnerError, OSError) as error:
             kept.append((one.name, str(error)))
         else:
@@ -148,13 +148,9 @@ def _sweep_volume(engine: Engine, volume: Found) -> None:
         engine.volumes.remove(volume.name)
 
 
-def _sweep_container(
-    engine: Engine, state: ContainerState, *, running: bool, collect: Callable[[ContainerState], None]
-) -> None:
-    if running:
-        engine.containers.stop(state.id, _GRACE)
-        state = engine.observer.inspect(state.id)
-    collect(state)
+def _sweep_container(engine: Engine, state: ContainerState, collect: Callable[[ContainerState], None]) -> None:
+    engine.containers.stop(state.id, _GRACE)  # also one that never began for the engine: it may know no better
+    collect(engine.observer.inspect(state.id))
     engine.containers.remove(state.id)
 
 

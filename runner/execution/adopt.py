@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runner.engine.protocol import ContainerState
-from runner.events import Notice
+from runner.events import Notice, boottime
 from runner.evidence.scans import unpack_scan
 from runner.execution.attempt import Attempt
 from runner.execution.begun import Begun, Left
@@ -24,6 +25,8 @@ class TakenUp:
     left: Left | None = None
     """The attempt that was under way, to be seen to its end; None for a new one."""
     earlier: tuple[Attempt, ...] = ()
+    used: float = 0.0
+    """Seconds for which the step has been under way, those in which its container had ended and no runner lived left out."""
 
 
 def take_up(context: Context, run: Run, step: PlannedStep, begun: Begun, workspaces: Workspaces) -> TakenUp:
@@ -46,10 +49,32 @@ def take_up(context: Context, run: Run, step: PlannedStep, begun: Begun, workspa
         _tell(context, run, f"step {step.id}: attempt {begun.attempt} was lost with its runner, and is made again")
         set_apart(files, begun.attempt)
         earlier = (*earlier, lost_attempt(run, step, layout, begun))
-        return TakenUp(place=workspaces.again(step), earlier=earlier)
+        return TakenUp(place=workspaces.again(step), earlier=earlier, used=_seconds(earlier))
     how = "has ended, and is collected" if not _runs(left.container) else "still runs, and is waited for"
     _tell(context, run, f"step {step.id}: its container {how}")
-    return TakenUp(place=place, left=left, earlier=earlier)
+    return TakenUp(
+        place=place, left=left, earlier=earlier, used=_seconds(earlier) + seconds_under_way(left, boottime())
+    )
+
+
+def seconds_under_way(left: Left, moment: float) -> float:
+    """Return for how long an attempt has been under way that an earlier runner began: until now, or its container's end.
+
+    Args:
+        left: what is left of it.
+        moment: now, in seconds since boot.
+    """
+    begun = left.begun
+    since = max(moment - begun.moment, 0.0) if begun.moment is not None else begun.deadline
+    state = left.container or (left.ended.state if left.ended is not None else None)
+    if state is not None and state.started_at is not None and state.finished_at is not None:
+        # Times of day, which somebody may have set in between.
+        since = min(since, max(state.finished_at - state.started_at, 0.0))
+    return min(since, begun.deadline)
+
+
+def _seconds(earlier: Sequence[Attempt]) -> float:
+    return sum(one.record.seconds or 0.0 for one in earlier)
 
 
 def _runs(state: ContainerState | None) -> bool:

@@ -212,7 +212,8 @@ def _assess(order: Order, spec: ContainerSpec, ended: Ended, metered: Metered, w
         notes=(*ended.notes, *metered.notes, *problems(order.files.outputs), *doubts),
         outputs=outputs,
         answers=answers,
-        interrupted=verdict == ENDED_WITH_ENGINE or (_ours(order, ended) and verdict[0] == "broken"),
+        interrupted=not ended.may_run
+        and (verdict == ENDED_WITH_ENGINE or (_ours(order, ended) and verdict[0] == "broken")),
     )
 
 

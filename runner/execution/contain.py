@@ -78,6 +78,8 @@ class Ended:
     """Whether it is an answer that did not come, so that the same may go well when the engine is back."""
     restarted: bool = False
     """Whether the engine was away, or ended, while the container was there."""
+    may_run: bool = False
+    """Whether something of it may still run, so that nobody else may work where it does."""
     waited: float | None = None
     """Seconds from its start to the news of its end, by this machine's steady clock: no less than it ran. None if it
     was not started here, or did not end."""
@@ -101,8 +103,10 @@ def contain(job: Job, running: ContainerState | None = None) -> Ended:
     try:
         container = job.engine.containers.create(job.spec) if running is None else running.id
         _wait(job, container, ended, running)
-        job.over()
         ended.restarted = ended.restarted or _is_another(job, before, ended)
+        if ended.restarted:
+            _stop(job, ended, container)  # an engine that comes back may take for ended what goes on
+        job.over()
     except EngineError as error:
         ended.error, ended.unanswered = one_line(error), isinstance(error, Unanswered)
     finally:
@@ -173,23 +177,31 @@ def _end(job: Job, ended: Ended) -> None:
     engine, spec = job.engine, job.spec
     try:
         state = job.patiently(lambda: engine.observer.inspect(spec.name))
-        if spec.labels.items() <= state.labels.items():
-            engine.containers.stop(state.id, job.grace)
-            state = engine.observer.inspect(state.id)
-            if state.status == "running":
-                ended.notes.append(f"container {spec.name} still runs in the engine")
-            else:
-                ended.state = state
+        if not spec.labels.items() <= state.labels.items():
+            return
+        _stop(job, ended, state.id)
+        ended.state = None if ended.may_run else job.patiently(lambda: engine.observer.inspect(state.id))
     except NotFound:
         return
     except EngineError as error:
+        ended.may_run = True
         ended.notes.append(f"container {spec.name} may still run: {error}")
+
+
+def _stop(job: Job, ended: Ended, container: str) -> None:
+    """Have nothing of a container run, or say that something may."""
+    try:
+        job.patiently(lambda: job.engine.containers.stop(container, job.grace))
+    except EngineError as error:
+        ended.may_run = True
+        ended.notes.append(f"container {job.spec.name} may still run: {error}")
 
 
 def _collect(job: Job, ended: Ended) -> None:
     """Keep the output and the readings of a container that is over, then remove it.
 
-    One whose output cannot be kept stays in the engine: the next start collects and removes it.
+    One whose output cannot be kept, or of which something may still run, stays in the engine: the next start collects
+    and removes it.
     """
     engine, spec = job.engine, job.spec
     try:
@@ -202,6 +214,8 @@ def _collect(job: Job, ended: Ended) -> None:
     except RunnerError as error:
         ended.error = ended.error or f"the output could not be kept: {one_line(error)}"
         ended.notes.append(f"container {spec.name} is still in the engine: its output could not be kept")
+        return
+    if ended.may_run:
         return
     try:
         job.patiently(lambda: engine.containers.remove(spec.name))

@@ -98,6 +98,7 @@ class Course:
         except (RunnerError, OSError) as error:
             self._break(step, break_step(self.run, step, one_line(error)))
             raise
+        self.clock.take_up(found.used)
         order = StepOrder(
             # While a call waits for the engine to come back the run's time stands still.
             context=replace(self.context, gate=self.context.gate.beside(self.clock.paused)),

@@ -24,6 +24,8 @@ from runner.names import INPUTS_FOLDER, LABEL_ATTEMPT, LABEL_CGROUP, LABEL_DIGES
 from runner.plan.models import PlannedStep, Run
 
 NEVER_STARTED = "created"
+HALF_REMOVED = frozenset({"dead", "removing"})
+"""States of a container whose removal has begun: an engine that ends meanwhile leaves it so, and shows its logs to nobody."""
 _GONE = "the runner ended, and the container of this attempt is not there"
 
 
@@ -65,8 +67,8 @@ def find_left(context: Context, run: Run, step: PlannedStep, begun: Begun) -> Le
         return None
     ended = read_collected(context.layout(run), step.index, begun.container)
     state = _container(context, run, step, begun)
-    if state is not None and (ended is not None or state.status == NEVER_STARTED):
-        # Its evidence is on disk, or there is none.
+    if state is not None and (ended is not None or state.status in {NEVER_STARTED, *HALF_REMOVED}):
+        # Its evidence is on disk, or there is none, or the engine gives it to nobody any more.
         _remove(context, state)
         state = None
     if state is None and ended is None:
@@ -179,7 +181,16 @@ def _container(context: Context, run: Run, step: PlannedStep, begun: Begun) -> C
 
 
 def _remove(context: Context, state: ContainerState) -> None:
-    """Remove a container, and have its control group go: an engine may have made that although it never started."""
-    context.gate.patiently(lambda: context.engine.containers.remove(state.id), context.cancellation, context.events)
+    """Remove a container, and have its control group go: an engine may have made that, or more, although it never started.
+
+    Raises:
+        EngineError: if the engine refuses, or something of the container still runs: nobody else may work there then.
+    """
+
+    def remove() -> None:
+        context.engine.containers.stop(state.id, 0)
+        context.engine.containers.remove(state.id)
+
+    context.gate.patiently(remove, context.cancellation, context.events)
     if parent := state.labels.get(LABEL_CGROUP):
         context.spent.append(parent)

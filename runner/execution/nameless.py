@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from runner.engine.cgroup import CGROUP_ROOT, folders
+from runner.engine.cgroup import CGROUP_ROOT, processes
 
 _BLOCK = 512
 """Bytes of a block as stat(2) counts them."""
@@ -26,22 +26,13 @@ def nameless_bytes(cgroup: str, devices: Collection[int], pace: Callable[[], boo
         pace: called for each process; false ends the search.
     """
     found: dict[tuple[int, int], int] = {}
-    for process in _processes(cgroup) if cgroup else ():
+    for process in processes(CGROUP_ROOT, cgroup):
         for status in _open_files(process):
             if stat.S_ISREG(status.st_mode) and status.st_nlink == 0 and status.st_dev in devices:
                 found[status.st_dev, status.st_ino] = status.st_blocks * _BLOCK
         if not pace():
             break
     return sum(found.values())
-
-
-def _processes(cgroup: str) -> set[int]:
-    """Return the ids of the processes in a cgroup and below; on cgroup v1 every controller has the same."""
-    found: set[int] = set()
-    for folder in folders(CGROUP_ROOT, cgroup):
-        with contextlib.suppress(OSError):
-            found |= {int(number) for number in (folder / "cgroup.procs").read_text(encoding="ascii").split()}
-    return found - {0}
 
 
 def _open_files(process: int) -> Iterator[os.stat_result]:

@@ -24,7 +24,7 @@ from runner.execution.claim import claim
 from runner.execution.closing import complete, finalise, is_whole, revoke
 from runner.execution.contain import Ended
 from runner.execution.context import Context
-from runner.execution.left import NEVER_STARTED
+from runner.execution.left import HALF_REMOVED, NEVER_STARTED
 from runner.execution.resume import ended_steps, goes_on, read_record, under_way
 from runner.ledger.store import Ledger
 from runner.names import LABEL_CGROUP, LABEL_DEADLINE, LABEL_KIND, LABEL_RUN_DIR, LABEL_STEP
@@ -134,7 +134,12 @@ def stale_cgroups(engine: Engine, root: Path = CGROUP_ROOT) -> Sequence[str]:
 
 
 def _collect(engine: Engine, me: Owner, state: ContainerState) -> None:
-    """Keep what a left-over container tells where its attempt's would have been, if its run directory still exists."""
+    """Keep what a left-over container tells where its attempt's would have been, if its run directory still exists.
+
+    One whose removal has begun was collected before that, or a person removed it: it tells nothing any more.
+    """
+    if state.status in HALF_REMOVED:
+        return
     directory, step = Path(state.labels.get(LABEL_RUN_DIR, "")), state.labels.get(LABEL_STEP, "")
     if not directory.is_absolute() or not directory.is_dir() or not step.isdigit():
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -144,12 +144,6 @@ def _read_step(path: Path) -> StepRecord | None:
         return StepRecord.model_validate_json(path.read_bytes())
     except (OSError, ValueError):
         return None
-
-
-def seconds_since(begun: Sequence[Begun], now: float) -> float:
-    """Return for how long something has been under way that an earlier runner began; `now` is in seconds since boot."""
-    moments = [one.moment for one in begun if one.moment is not None]
-    return max(now - min(moments), 0.0) if moments else 0.0
 
 
 def reload(context: Context, layout: RunLayout, record: RunRecord) -> Resumed:  # noqa: ARG001  part of the seam

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from runner.engine.protocol import Unanswered
 from runner.errors import RunnerError, one_line
-from runner.events import Event, EventSink, Notice, RunFinished, RunStarted, RunSuspended, boottime
+from runner.events import Event, EventSink, Notice, RunFinished, RunStarted, RunSuspended
 from runner.evidence.archive import write_archive
 from runner.evidence.atomic import remove_leftovers, sync_disk, sync_files, sync_way, write_json, write_text
 from runner.evidence.copying import remove_tree
@@ -32,7 +32,7 @@ from runner.execution.graph import drive
 from runner.execution.host import describe_host
 from runner.execution.judging import judge_run
 from runner.execution.outcome import not_performed, outcome_of, tolerated
-from runner.execution.resume import Resumed, seconds_since
+from runner.execution.resume import Resumed
 from runner.execution.story import Clock, Saver, Story, seconds_under_way, write_step
 from runner.execution.values import Values
 from runner.execution.workspaces import Workspaces
@@ -143,14 +143,13 @@ def _perform_steps(context: Context, run: Run, story: Story, saver: Saver, resum
         if not (records or story.asked or cut_off):
             story.notes += begin(context, run)
             saver.save()
-        used = seconds_under_way(records) + seconds_since(tuple(begun.values()), boottime())
         with _brought_together(Workspaces(context, run, records, cut_off=cut_off), story) as workspaces:
             course = Course(
                 context=context,
                 run=run,
                 workspaces=workspaces,
                 story=story,
-                clock=Clock(run.run_timeout, used),
+                clock=Clock(run.run_timeout, seconds_under_way(records)),
                 save=saver.save,
                 begun=begun,
             )

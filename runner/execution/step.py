@@ -91,7 +91,8 @@ def perform_step(order: StepOrder) -> StepDone:
         StorageError: if what it left cannot be kept.
     """
     run, step = order.run, order.step
-    if order.remaining() <= 0:
+    # What an earlier runner began is seen to its end in any case, and keeps its own deadline.
+    if order.left is None and order.remaining() <= 0:
         done = _unperformed(run, step, "timed_out", "limits.run_timeout was used up before this step")
         return replace(done, tree=order.place.before)
     order.context.events(StepStarted(time=now(), run=run.id, step=step.id, index=step.index))

@@ -61,6 +61,7 @@ class Clock:
     def __init__(self, limit: float, used: float = 0.0) -> None:
         self._limit = limit
         self._used = used
+        self._before = 0.0
         self._lock = threading.Lock()
         self._under_way = 0
         self._since = 0.0
@@ -95,11 +96,16 @@ class Clock:
         finally:
             self._start()
 
+    def take_up(self, seconds: float) -> None:
+        """Count a step that an earlier runner began; of several, which were under way beside each other, the longest."""
+        with self._lock:
+            self._before = max(self._before, seconds)
+
     def remaining(self) -> float:
         """Return the seconds that are left; below 0 if there were too few."""
         with self._lock:
             running = time.monotonic() - self._since if self._under_way else 0.0
-            return self._limit - self._used - running
+            return self._limit - self._used - self._before - running
 
 
 class Saver:

@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 
 from runner.engine.cgroup import unmeasured
 from runner.engine.protocol import (
@@ -23,9 +22,10 @@ from runner.engine.protocol import (
     Volumes,
 )
 from runner.errors import EngineError
-from runner.testing.box import Box, Program, perform
+from runner.testing.box import Box, Program
 from runner.testing.images import FakeImages, carries
 from runner.testing.info import INFO
+from runner.testing.world import FakeContainer, World, kill, live
 
 CALLS = (
     *("create", "start", "wait", "stop", "remove", "inspect", "find", "logs", "usage", "release", "info"),
@@ -38,77 +38,6 @@ _KILLED = 128 + signal.SIGKILL
 _NOT_FOUND_EXIT = 127
 
 
-@dataclass(eq=False, kw_only=True)
-class _Container:
-    id: str
-    spec: ContainerSpec
-    box: Box
-    status: str = "created"
-    exit_code: int | None = None
-    started_at: float | None = None
-    finished_at: float | None = None
-
-    def state(self) -> ContainerState:
-        return ContainerState(
-            id=self.id,
-            name=self.spec.name,
-            status=self.status,
-            exit_code=self.exit_code,
-            oom_killed=self.box.oom_killed,
-            error="",
-            started_at=self.started_at,
-            finished_at=self.finished_at,
-            labels=dict(self.spec.labels),
-            image=self.spec.image,
-        )
-
-    def finish(self, code: int) -> None:
-        """Note the end; the first one counts."""
-        with self.box.changed:
-            if self.status != "exited":
-                self.status, self.exit_code, self.finished_at = "exited", code, time.time()
-            self.box.changed.notify_all()
-
-    def ended(self, timeout: float | None) -> bool:
-        with self.box.changed:
-            return self.box.changed.wait_for(lambda: self.status == "exited", timeout)
-
-
-@dataclass(eq=False, kw_only=True)
-class _World:
-    """What the parts of a fake engine share."""
-
-    containers: dict[str, _Container] = field(default_factory=dict)
-    volumes: dict[str, tuple[str, Mapping[str, str]]] = field(default_factory=dict)
-    parents: dict[str, Box] = field(default_factory=dict)
-    programs: list[tuple[str | None, tuple[str, ...], Program]] = field(default_factory=list)
-    faults: dict[str, list[Exception]] = field(default_factory=dict)
-    calls: list[str] = field(default_factory=list)
-    lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def fault(self, call: str) -> None:
-        """Note a call, and raise what was ordered for it."""
-        with self.lock:
-            self.calls.append(call)
-            waiting = self.faults.get(call)
-            if waiting:
-                raise waiting.pop(0)
-
-    def get(self, container: str) -> _Container:
-        with self.lock:
-            for one in self.containers.values():
-                if container in {one.id, one.spec.name}:
-                    return one
-        raise NotFound(f"No such container: {container}")
-
-    def program(self, spec: ContainerSpec) -> Program:
-        """Return the program for a container: the latest registered one that fits."""
-        for image, argv, program in reversed(self.programs):
-            if image in {None, spec.image} and spec.argv[len(spec.argv) - len(argv) :] == argv:
-                return program
-        return _no_such_program
-
-
 class FakeEngine:
     """Engine in memory; see `runner.engine.protocol.Engine`. Deterministic but for the times of day.
 
@@ -118,7 +47,7 @@ class FakeEngine:
 
     def __init__(self, info: EngineInfo = INFO) -> None:
         self._info = info
-        self._world = _World()
+        self._world = World()
         self._images = FakeImages(self._world.fault, self._in_use)
         self._lives = 1
         self.away = ""
@@ -144,7 +73,7 @@ class FakeEngine:
         with self._world.lock:
             running = [one for one in self._world.containers.values() if one.status == "running"]
         for one in running:
-            _kill(one)
+            kill(one)
 
     def register(self, program: Program, *, image: str | None = None, argv: tuple[str, ...] = ()) -> None:
         """Have containers run `program`; of several that fit, the latest registered does.
@@ -162,7 +91,19 @@ class FakeEngine:
 
     def kill(self, container: str) -> None:
         """Kill a running container from outside, as `docker kill` does."""
-        _kill(self._world.get(container))
+        kill(self._world.get(container))
+
+    def half_remove(self, container: str) -> None:
+        """Have a removal of an exited container end half-way, as by the engine's own end."""
+        self._world.get(container).status = "dead"
+
+    def box(self, container: str) -> Box:
+        """Return a container from inside."""
+        return self._world.get(container).box
+
+    def lose_sight(self, container: str) -> None:
+        """Have the engine take a running container for never begun, as one does that was killed while it started it."""
+        self._world.get(container).lose()
 
     def fail_next(self, call: str, error: Exception, times: int = 1) -> None:
         """Make the next `times` calls of a kind fail, before they do anything.
@@ -195,7 +136,7 @@ class FakeEngine:
 
 
 class _Containers:
-    def __init__(self, world: _World) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
         self._made = 0
 
@@ -210,7 +151,7 @@ class _Containers:
             self._made += 1
             identity = hashlib.sha256(f"{spec.name} {self._made}".encode()).hexdigest()
             devices = {name: device for name, (device, _) in self._world.volumes.items()}
-            self._world.containers[identity] = _Container(id=identity, spec=spec, box=Box(spec, devices))
+            self._world.containers[identity] = FakeContainer(id=identity, spec=spec, box=Box(spec, devices))
         return identity
 
     def start(self, container: str) -> None:
@@ -223,7 +164,7 @@ class _Containers:
         if one.spec.cgroup_parent:
             self._world.parents[one.spec.cgroup_parent] = one.box
         program = self._world.program(one.spec)
-        threading.Thread(target=_main, args=(one, program), name=one.spec.name, daemon=True).start()
+        threading.Thread(target=live, args=(one, program), name=one.spec.name, daemon=True).start()
 
     def wait(self, container: str, timeout: float | None = None) -> ContainerState | None:
         self._world.fault("wait")
@@ -238,11 +179,13 @@ class _Containers:
             one = self._world.get(container)
         except NotFound:
             return
+        if one.unseen:
+            one.box.signal(signal.SIGKILL)
         if one.status != "running":
             return
         one.box.signal(signal.SIGTERM)
         if not one.ended(grace):
-            _kill(one)
+            kill(one)
 
     def remove(self, container: str) -> None:
         self._world.fault("remove")
@@ -251,13 +194,13 @@ class _Containers:
         except NotFound:
             return
         if one.status == "running":
-            _kill(one)
+            kill(one)
         with self._world.lock:
             self._world.containers.pop(one.id, None)
 
 
 class _Observer:
-    def __init__(self, world: _World) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
 
     def inspect(self, container: str) -> ContainerState:
@@ -278,6 +221,8 @@ class _Observer:
             if follow:
                 return
             raise
+        if one.status == "dead":
+            raise EngineError("can not get logs from container which is dead or marked for removal")
         seen = 0
         while True:
             with one.box.changed:
@@ -305,7 +250,7 @@ class _Observer:
 
 
 class _Volumes:
-    def __init__(self, world: _World) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
 
     def create(self, name: str, *, device: str, labels: Mapping[str, str]) -> None:
@@ -329,22 +274,3 @@ class _Volumes:
     def find(self, labels: Mapping[str, str | None]) -> list[tuple[str, Mapping[str, str]]]:
         self._world.fault("volumes.find")
         return sorted((name, own) for name, (_, own) in self._world.volumes.items() if carries(own, labels))
-
-
-def _main(one: _Container, program: Program) -> None:
-    """Run a container's program; one that raises is a mistake in a test, and ends its container all the same."""
-    code = 255
-    try:
-        code = perform(program, one.box)
-    finally:
-        one.finish(code)
-
-
-def _kill(one: _Container) -> None:
-    one.box.signal(signal.SIGKILL)
-    one.finish(_KILLED)
-
-
-def _no_such_program(box: Box) -> int:
-    box.write(f"{' '.join(box.spec.argv)}: no such program is registered\n".encode(), "stderr")
-    return _NOT_FOUND_EXIT

@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from chaos.elsewhen import write_times
 from chaos.engine_eye import Unhappy
@@ -22,7 +21,6 @@ LONGEST_PAUSE = 3.5
 """Seconds between two blows: a few containers begin and end in them."""
 _FILLED_SECONDS = 1.2
 _STOPPED_SECONDS = 1.0
-_RUNTIME_SECONDS = 10.0
 _FAULTS: Mapping[Kind, int] = {
     **dict.fromkeys(("delay", "close", "status", "lose", "status_after", "cut"), 6),
     "hang": 1,
@@ -163,7 +161,6 @@ def end_engine(one: Round) -> bool:
 def _restart(one: Round, how: signal.Signals) -> bool:
     engine = one.place.world.engine
     engine.end(how)
-    _await_runtime(engine.folder)
     time.sleep(one.dice.uniform(0, 2))
     for _ in range(3):
         with contextlib.suppress(TimeoutError):
@@ -171,18 +168,6 @@ def _restart(one: Round, how: signal.Signals) -> bool:
             return True
         engine.end(signal.SIGKILL)
     raise AssertionError("the engine of the suite does not start again")
-
-
-def _await_runtime(folder: Path) -> None:
-    """Wait until what the engine had started has ended as well: a new one would talk to it and give up."""
-    written = folder / "exec/containerd/containerd.pid"
-    end = time.monotonic() + _RUNTIME_SECONDS
-    with contextlib.suppress(OSError, ValueError):
-        # One that has ended and is not collected by its parent yet still counts as alive there.
-        runtime = Path("/proc", str(int(written.read_text())))
-        while runtime.exists() and time.monotonic() < end:
-            time.sleep(0.05)
-    written.unlink(missing_ok=True)
 
 
 def trouble_calls(one: Round) -> bool:

@@ -107,7 +107,6 @@ def _end_engine(engine: OwnEngine) -> None:
     for place in sorted(mounts, reverse=True):
         if place.startswith((f"{engine.folder}/exec/", f"{engine.folder}/data/")):
             _run("umount", "--lazy", place)
-    (engine.folder / "exec/containerd/containerd.pid").unlink(missing_ok=True)
     (engine.folder / "pid").unlink(missing_ok=True)
 
 

@@ -65,7 +65,7 @@ def test_nothing_is_lost_and_nothing_is_left(arena: World, decoys: dict[str, str
         blows += stood
         failures += failure
         word = "NOT fine" if failure else "fine"
-        print(f"seed {seed}: {word}; blows so far: {blows.total()} {dict(blows)}", flush=True)  # noqa: T201  the result
+        print(*failure, f"seed {seed}: {word}; blows so far: {blows.total()} {dict(blows)}", sep="\n", flush=True)  # noqa: T201  the result
         seed += 1
     assert not failures, "\n\n".join(failures)
 

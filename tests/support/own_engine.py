@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from runner.names import LABEL_KIND
 
 _DAEMON = "dockerd"
 _PATIENCE = 60.0
+_HOLDER_PATIENCE = 10.0
 
 
 @dataclass
@@ -65,11 +68,20 @@ class OwnEngine:
         wait_for(self.socket, _PATIENCE)
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End it, and return when it has ended."""
+        """End it, and return when it has ended, with the process that holds its containers."""
         process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(how)
-            process.wait(_PATIENCE)
+        if process is None:
+            return
+        process.send_signal(how)
+        process.wait(_PATIENCE)
+        # The kernel ends that one a moment later, and the next engine would wait for what it takes to be alive.
+        written, end = self.folder / "exec/containerd/containerd.pid", time.monotonic() + _HOLDER_PATIENCE
+        with contextlib.suppress(OSError, ValueError):
+            # One that is not collected by its parent yet still counts as alive there.
+            holder = Path("/proc", str(int(written.read_text("ascii"))))
+            while holder.exists() and time.monotonic() < end:
+                time.sleep(0.05)
+        written.unlink(missing_ok=True)
 
     def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it and start it again."""

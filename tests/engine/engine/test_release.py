@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,3 +87,22 @@ def test_use_grows_while_it_runs(engine: Engine, engine_image: str, tmp_path: Pa
         usage = engine.observer.usage(container, lab.parents[0])
         assert usage.peak_memory_bytes
         assert read_usage(CGROUP_ROOT, engine.info().cgroup_version, other).peak_memory_bytes is None
+
+
+def test_what_the_engine_does_not_know_to_run_is_ended(engine: Engine, engine_image: str, tmp_path: Path) -> None:
+    """A process in the cgroup of a container that never began for the engine is ended when the container is stopped."""
+    with laboratory(engine, engine_image, tmp_path, "1000:1000") as lab:
+        container = lab.create(lab.spec("sleep"))
+        if not lab.parents or os.geteuid() != 0:
+            pytest.skip("this engine's cgroups cannot be written to from here")
+        version = engine.info().cgroup_version
+        folder = (CGROUP_ROOT if version > 1 else CGROUP_ROOT / "memory") / lab.parents[0].lstrip("/") / "unseen"
+        folder.mkdir(parents=True)
+        with subprocess.Popen(["sleep", "600"]) as unseen:
+            try:
+                (folder / "cgroup.procs").write_text(f"{unseen.pid}\n", encoding="ascii")
+                engine.containers.stop(container, 0)
+                assert unseen.poll() == -signal.SIGKILL
+            finally:
+                unseen.kill()
+        assert engine.observer.inspect(container).status == "created"

@@ -17,6 +17,7 @@ from support.planning import make_experiment, make_framework, make_plan
 from runner.engine.docker import connect
 from runner.engine.owner import current
 from runner.engine.protocol import Engine
+from runner.errors import EngineError
 from runner.events import AttemptStarted, Event, Notice
 from runner.execution.cancellation import Cancellation
 from runner.execution.container import prepare_run
@@ -98,6 +99,37 @@ def _meanwhile(bench: Bench, deed: Callable[[], None]) -> threading.Thread:
     thread = threading.Thread(target=wait_and_do)
     thread.start()
     return thread
+
+
+def _until_it_answers(own: OwnEngine) -> None:
+    """Wait for an engine that has started: it listens long before."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            with connect({"DOCKER_HOST": own.host}) as engine:
+                engine.info()
+        except EngineError:
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        else:
+            return
+
+
+def test_volumes_outlive_the_engine(own: OwnEngine, tmp_path: Path) -> None:
+    """A volume that was there before the engine started is found again, and made anew for another runner."""
+    names = ("kept", "taken")
+    with connect({"DOCKER_HOST": own.host}) as engine:
+        for name in names:
+            engine.volumes.create(name, device=str(tmp_path), labels={"whose": "one"})
+    own.restart(signal.SIGKILL)
+    _until_it_answers(own)
+    with connect({"DOCKER_HOST": own.host}) as engine:
+        engine.volumes.create("kept", device=str(tmp_path), labels={"whose": "one"})
+        engine.volumes.create("taken", device=str(tmp_path), labels={"whose": "another"})
+        found = dict(engine.volumes.find({"whose": None}))
+        for name in names:
+            engine.volumes.remove(name)
+    assert found == {"kept": {"whose": "one"}, "taken": {"whose": "another"}}
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])

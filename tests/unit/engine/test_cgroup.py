@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runner.engine.cgroup import (
+    end_processes,
     find_parents,
     find_stale_parents,
     folders,
     is_of,
     is_ours,
     parent_name,
+    processes,
     read_usage,
     remove_parents,
     stop_slices,
@@ -233,3 +237,25 @@ def test_a_folder_that_vanishes_meanwhile_is_passed_over(tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "scandir", vanish)
     assert find_stale_parents(tmp_path) == [name]
     assert remove_parents(tmp_path, [name]) == []
+
+
+@pytest.mark.processes
+def test_what_runs_below_a_parent_is_killed(tmp_path: Path) -> None:
+    """Processes below a parent are killed and named while they are there; nobody else's, and nothing in a foreign cgroup."""
+    root = _v1(tmp_path)
+    child = root / "memory" / FLAT[1:] / "child"
+    child.mkdir()
+    with subprocess.Popen(["sleep", "60"]) as inside, subprocess.Popen(["sleep", "60"]) as outside:
+        try:
+            (child / "cgroup.procs").write_text(f"0\n{inside.pid}\n")
+            (root / "memory" / "cgroup.procs").write_text(f"{outside.pid}\n")
+            assert processes(root, FLAT) == {inside.pid}
+            assert end_processes(root, "/system.slice", 0) == end_processes(root, "memory", 0) == set()
+            assert end_processes(root, FLAT, 0.1) == {inside.pid}  # the file goes on naming it
+            assert inside.wait(10) == -signal.SIGKILL
+            (child / "cgroup.procs").write_text("")
+            assert end_processes(root, FLAT, 0) == set()
+            assert outside.poll() is None
+        finally:
+            inside.kill()
+            outside.kill()

@@ -85,6 +85,21 @@ def test_a_refused_archive_is_an_image_error(stub: Any) -> None:
         engine.images.transfer(io.BytesIO())
 
 
+def test_a_volume_known_by_its_name_alone_is_asked_for(stub: Any) -> None:
+    """An engine that has just started answers with nothing but the name of what is there already."""
+    whole = {"Name": "v", "Options": {"device": "/d"}, "Labels": {"a": "b"}}
+    stub.answer("POST /volumes/create", (201, {"Name": "v", "Driver": "local", "Options": None, "Labels": None}))
+    stub.answer("GET /volumes/v", (200, whole))
+    with connect({"DOCKER_HOST": stub.host}) as engine:
+        engine.volumes.create("v", device="/d", labels={"a": "b"})
+    stub.answer("GET /volumes/v", (200, {**whole, "Options": {"device": "/e"}}))
+    with (
+        connect({"DOCKER_HOST": stub.host}) as engine,
+        pytest.raises(EngineError, match="exists already over /e, not over /d"),
+    ):
+        engine.volumes.create("v", device="/d", labels={"a": "b"})
+
+
 def test_a_volume_over_another_folder_is_refused(stub: Any) -> None:
     """A volume that exists over another folder is an error that names both."""
     stub.answer("POST /volumes/create", (201, {"Name": "v", "Options": {"device": "/old"}}))

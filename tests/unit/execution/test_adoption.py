@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from support.lives import Lives, check_whole
 
 from runner.events import Notice
 from runner.evidence.records import RunRecord
-from runner.execution.begun import read_begun
+from runner.execution.begun import read_begun, write_begun
 from runner.execution.recovery import sweep_dead
 from runner.names import LABEL_CGROUP
 
@@ -73,6 +75,30 @@ def test_control_group_of_a_container_that_never_started_goes(lives: Lives, monk
     assert spec.labels[LABEL_CGROUP] in released
 
 
+@pytest.mark.parametrize("swept", [False, True])
+def test_a_container_that_runs_unseen_is_ended(lives: Lives, *, swept: bool) -> None:
+    """What the engine takes for never begun, and runs, is ended by who removes it: nothing writes there any more."""
+    lives.held.clear()
+    lives.begin(Point("start", "after", 1))
+    world = lives.world
+    (name,) = world.containers_left
+    end = time.monotonic() + 30
+    while not lives.starts:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    world.engine.lose_sight(name)
+    signals = list[int]()
+    box = world.engine.box(name)
+    box.signal = signals.append  # type: ignore[assignment,method-assign]
+    if swept:
+        lives.world.owner = replace(world.owner, boot="another")
+    lives.held.set()
+    record = lives.go()
+    assert signals == [signal.SIGKILL]
+    assert record.outcome == "passed"
+    assert world.containers_left == []
+
+
 def test_a_container_that_has_ended_is_swept_and_not_done_again(lives: Lives) -> None:
     """What the sweep of any runner removes has been written down before, so that the attempt counts."""
     lives.begin(Point("logs", "before", 2))
@@ -82,6 +108,65 @@ def test_a_container_that_has_ended_is_swept_and_not_done_again(lives: Lives) ->
     assert world.containers_left == []
     check_whole(lives, lives.go())
     assert lives.starts == ["Begin.", "Extend."]
+
+
+def _hours_pass(lives: Lives) -> None:
+    """Have more time pass since the attempt under way began than a run may take."""
+    for index in (1, 2):
+        if (begun := read_begun(lives.layout, index)) is not None and begun.moment is not None:
+            write_begun(lives.layout, index, replace(begun, moment=begun.moment - 2 * lives.run.run_timeout))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_time_in_which_no_runner_lived_is_not_the_runs(lives: Lives, number: int) -> None:
+    """A container that ended long ago is collected, and the steps after it have the time that it left."""
+    lives.begin(Point("logs", "before", number))
+    _hours_pass(lives)
+    check_whole(lives, lives.go())
+    assert lives.starts == ["Begin.", "Extend."]
+
+
+def test_a_container_that_ran_too_long_is_seen_to_its_end(lives: Lives) -> None:
+    """The time of a container that still runs is used up, but it is waited for: nothing of it is left, and it counts."""
+    lives.run = lives.run.model_copy(update={"run_timeout": 600.0})
+    lives.held.clear()
+    lives.begin(Point("wait", "before", 1))
+    begun = read_begun(lives.layout, 1)
+    assert begun is not None
+    write_begun(lives.layout, 1, replace(begun, deadline=600.0))
+    _hours_pass(lives)
+    threading.Timer(0.3, lives.held.set).start()
+    record = lives.go()
+    assert [[one.outcome for one in step.attempts] for step in record.steps] == [["passed"], []]
+    assert (record.outcome, record.steps[1].reason) == (
+        "timed_out",
+        "limits.run_timeout was used up before this step",
+    )
+    assert lives.world.containers_left == lives.world.volumes_left == []
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_removal_that_ended_half_way_is_completed(lives: Lives, number: int) -> None:
+    """A container that is half removed was collected before: it goes, and its attempt counts."""
+    lives.begin(Point("remove", "before", number))
+    (name,) = lives.world.containers_left
+    lives.world.engine.half_remove(name)
+    check_whole(lives, lives.go())
+    assert lives.starts == ["Begin.", "Extend."]
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_container_that_somebody_half_removed_is_made_up_for(lives: Lives, *, anew: bool) -> None:
+    """Without its evidence the attempt is lost, whether the run goes on or begins anew; the container goes all the same."""
+    lives.begin(Point("logs", "before", 1))
+    (name,) = lives.world.containers_left
+    lives.world.engine.half_remove(name)
+    if anew:
+        _other_boot(lives)
+    record = lives.go()
+    assert record.outcome == "passed"
+    assert lives.world.containers_left == []
+    assert [one.outcome for one in record.steps[0].attempts] == (["passed"] if anew else ["broken", "passed"])
 
 
 def _spoil(lives: Lives) -> None:

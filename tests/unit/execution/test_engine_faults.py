@@ -13,6 +13,7 @@ from support.fake_world import World, check_finished, good_step, tell
 from support.step_bench import Bench
 
 from runner.engine.protocol import Unanswered
+from runner.errors import EngineError
 from runner.events import Notice
 from runner.evidence.layout import RunLayout
 from runner.evidence.records import RunRecord
@@ -254,3 +255,63 @@ def test_a_shut_gate_holds_back_runs(world: World) -> None:
         assert list(carry_out(hands, world.runs(), ledger, LocalPool(1, world.cancellation))) == []
         assert [row.state for row in ledger.rows()] == ["planned"]
     assert _notices(world) == ["waiting: paused"]
+
+
+def _working(world: World, others: list[str]) -> Program:
+    """Return a program that notes who else is at work while it is, and ends where it is told to."""
+    at_work: set[str] = set()
+
+    def program(box: Box) -> int:
+        name = box.spec.name
+        others.extend(at_work)
+        at_work.add(name)
+        try:
+            box.sleep(0.5)
+            return good_step(box)
+        finally:
+            at_work.discard(name)
+
+    return program
+
+
+def _lose_first_start(world: World) -> None:
+    """Have the engine be killed while it starts a container: that runs, and the engine takes it for never begun."""
+    start = world.engine.containers.start
+    lost: list[str] = []
+
+    def begin(container: str) -> None:
+        start(container)
+        if not lost:
+            lost.append(container)
+            world.engine.lose_sight(container)
+            raise AWAY
+
+    world.engine.containers.start = begin  # type: ignore[method-assign]
+
+
+def test_what_runs_unseen_is_ended_before_another_works_there(bench: Bench) -> None:
+    """A container that the engine does not know to run is killed, and only then is the attempt made again."""
+    world, others = bench.world, list[str]()
+    world.engine.register(_working(world, others))
+    _lose_first_start(world)
+    done = bench.perform()
+    assert [one.outcome for one in done.record.attempts] == ["broken", "passed"]
+    assert others == []
+
+
+def test_what_cannot_be_ended_has_its_workspace_to_itself(bench: Bench) -> None:
+    """If something of a container goes on in spite of all, nothing is tried beside it; it stays for the next start."""
+    world, starts = bench.world, list[str]()
+
+    def program(box: Box) -> int:
+        starts.append(box.spec.name)
+        return good_step(box)
+
+    world.engine.register(program)
+    _lose_first_start(world)
+    world.engine.fail_next("stop", EngineError("container c has ended for the engine, and still runs"), 2)
+    done = bench.perform()
+    assert [one.outcome for one in done.record.attempts] == ["broken"]
+    assert len(starts) == 1
+    assert world.containers_left == starts
+    assert any("may still run: container c has ended for the engine, and still runs" in note for note in done.notes)

@@ -14,7 +14,7 @@ from runner.execution.nameless import nameless_bytes
 @pytest.fixture
 def _ourselves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process be the only one of the step."""
-    monkeypatch.setattr(module, "_processes", lambda _: {os.getpid()})
+    monkeypatch.setattr(module, "processes", lambda *_: {os.getpid()})
 
 
 @pytest.mark.usefixtures("_ourselves")
@@ -41,5 +41,5 @@ def test_a_step_without_a_cgroup_holds_nothing(tmp_path: Path) -> None:
 
 def test_a_process_that_vanishes_holds_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A number that belongs to nobody any more is passed over."""
-    monkeypatch.setattr(module, "_processes", lambda _: {2**22 + 1})
+    monkeypatch.setattr(module, "processes", lambda *_: {2**22 + 1})
     assert nameless_bytes("any", {tmp_path.stat().st_dev}, lambda: True) == 0
