@@ -84,6 +84,7 @@ def measure_commands() -> dict[str, float]:
         "list": ([*command, str(FOLDER)], "that began last"),
         "filter": ([*command, str(FOLDER), *chosen], "that began last"),
     }
+    (FOLDER / "none").mkdir(exist_ok=True)
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(ROUNDS):
         for name, (argv, said) in sides.items():

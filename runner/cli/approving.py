@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from runner.cli.console import Console
-from runner.cli.finding import Place, find_run, read_record
+from runner.cli.finding import Place, find_own_run, read_record
 from runner.cli.parser import unknown
 from runner.cli.workplace import add_output_option, output_folder
 from runner.errors import ConfigError, ExitCode
@@ -35,7 +35,7 @@ def decide(args: Namespace, console: Console, verb: Verb) -> int:
         StorageError: if the decision cannot be written.
     """
     name, _, step = args.run.partition("@")
-    place = find_run(output_folder(args), name)
+    place = find_own_run(output_folder(args), name)
     record = read_record(place)
     asked = _asked(place, record, step)
     now = time.time()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runner.cli.console import Console
-from runner.cli.finding import Place, find_run, read_record
+from runner.cli.finding import Place, find_own_run, find_run, read_record
 from runner.engine.docker import connect
 from runner.engine.owner import current
 from runner.errors import ConfigError, ExitCode, StorageError
@@ -119,7 +119,7 @@ def _find(output: Path, text: str) -> tuple[str, str, bool]:
     planned = _planned(output, text)
     if planned is not None:
         return planned.framework, planned.run_id, False
-    place = find_run(output, text)
+    place = find_own_run(output, text)
     record = read_record(place)
     name = f"{place.framework}/{place.run_id}"
     if record.outcome is not None:

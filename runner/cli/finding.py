@@ -12,7 +12,7 @@ from typing import Any
 
 from runner.errors import ConfigError, StorageError
 from runner.evidence.layout import RunLayout
-from runner.evidence.records import RunRecord
+from runner.evidence.records import RunRecord, what_is_wrong
 
 _NEAREST = 5
 _ARCHIVES = (".tar.zst", ".tar.gz")
@@ -48,6 +48,19 @@ def _folders(parent: Path) -> list[Path]:
     return [parent / name for name in sorted(names)]
 
 
+def is_archive(text: str) -> bool:
+    """Tell whether what a person types for a run is a file, and no run's name.
+
+    Raises:
+        ConfigError: if it is called like an archive, and there is none.
+    """
+    if not text.endswith(_ARCHIVES):
+        return False
+    if not Path(text).is_file():
+        raise ConfigError(f"there is no file {text}", why="what ends so is an archive", hint="runner runs")
+    return True
+
+
 def find_run(output: Path, text: str) -> Place:
     """Return the run that a person means.
 
@@ -60,7 +73,7 @@ def find_run(output: Path, text: str) -> Place:
         ConfigError: if no run, or more than one, fits; it names some that come near.
         StorageError: if it is an archive that is damaged.
     """
-    if text.endswith(_ARCHIVES) and Path(text).is_file():
+    if is_archive(text):
         return _unpacked(Path(text))
     everything = places(output)
     framework, slash, name = text.rstrip("/").rpartition("/")
@@ -74,6 +87,24 @@ def find_run(output: Path, text: str) -> Place:
         more = f" and {len(fits) - _NEAREST} more" if len(fits) > _NEAREST else ""
         raise ConfigError(f"{text} could be {len(fits)} runs", why=f"{shown}{more}", hint="type more of the run's id")
     raise _no_such_run(output, text, everything)
+
+
+def find_own_run(output: Path, text: str) -> Place:
+    """Return the run in a folder that a person means, for a command that writes something of it there.
+
+    Raises:
+        ConfigError: as `find_run`, and if an archive is named whose run is not in the folder.
+        StorageError: as `find_run`.
+    """
+    place = find_run(output, text)
+    layout = RunLayout(output / place.framework / place.run_id)
+    if not layout.root.is_dir():
+        raise ConfigError(
+            f"the run {place.run_id} is not in {output}",
+            why=f"{text} is an archive of it; what is written of a run stands in the folder of runs",
+            hint="runner runs",
+        )
+    return Place(framework=place.framework, run_id=place.run_id, layout=layout)
 
 
 def _unpacked(archive: Path) -> Place:
@@ -119,8 +150,9 @@ def read_record(place: Place) -> RunRecord:
             f"{place.run_id} has no record yet", where=str(path), hint="wait until it has started, or `runner go`"
         ) from error
     except (OSError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise StorageError(f"cannot read the record of {place.run_id}", where=str(path), why=first) from error
+        raise StorageError(
+            f"cannot read the record of {place.run_id}", where=str(path), why=what_is_wrong(error)
+        ) from error
 
 
 def read_metrics(path: Path) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, JsonValue
 
 from runner.cli.finding import read_record
-from runner.cli.planning import checker_of, plan_runs
+from runner.cli.planning import checker_of, plan_runs, this_platform
 from runner.cli.states import Kept, done_after, kept_step, left_with_state, recipe_name
 from runner.errors import ConfigError
 from runner.evidence.history.oci import KeptStep
@@ -105,6 +105,16 @@ def drafted(workplace: Workplace, args: Namespace, output: Path) -> Draft:
         note=args.note,
         seed=args.seed,
     )
+
+
+def check_fork(workplace: Workplace, draft: Draft) -> None:
+    """Refuse what cannot be planned before anything is begun: what is told of the last work in the folder stays then.
+
+    Raises:
+        ConfigError: as `planned_fork`.
+    """
+    images = {name: ImageRef(tag="", id=None) for name in draft.inputs.recipes}
+    planned_fork(workplace, draft, images, this_platform())
 
 
 def planned_fork(workplace: Workplace, draft: Draft, images: Mapping[str, ImageRef], platform: str) -> Run:

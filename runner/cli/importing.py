@@ -16,7 +16,7 @@ from runner.evidence.bundle import IMAGES, PROJECT_FOLDER, BundledFile, BundledR
 from runner.evidence.copying import remove_tree
 from runner.evidence.layout import RunLayout
 from runner.evidence.measures.again import newest_totals
-from runner.evidence.records import RunRecord
+from runner.evidence.records import RunRecord, what_is_wrong
 from runner.evidence.unpack import unpack
 from runner.execution.claim import claim
 from runner.images.shipping import engine_id, load_images
@@ -159,7 +159,7 @@ def _record(layout: RunLayout, one: BundledRun) -> RunRecord:
         metadata = layout.metadata.read_bytes()
         record = RunRecord.model_validate_json(metadata)
     except (OSError, ValueError) as error:
-        raise StorageError(f"the record of {one.name} cannot be read", why=str(error).splitlines()[0]) from None
+        raise StorageError(f"the record of {one.name} cannot be read", why=what_is_wrong(error)) from None
     same = (record.run.framework.name, record.run.id, record.run.digest) == (one.framework, one.id, one.digest)
     if not same or hashlib.sha256(metadata).hexdigest() != one.metadata_sha256 or record.outcome is None:
         raise StorageError(f"the bundle is damaged: the archive of {one.name} holds another run")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runner.cli.finding import Place, find_run
+from runner.cli.finding import Place, find_own_run
 from runner.cli.groups import Group
 from runner.engine.admission import measure_space
 from runner.errors import RunnerError
@@ -72,7 +72,7 @@ def runs_group(output: Path, wanted: RunsWanted) -> Group:
         StorageError: if the ledger or the marks cannot be read.
     """
     depot = open_depot(wanted.archive_to) if wanted.archive_to else None
-    spare = {directory_of_place(find_run(output, one)) for one in wanted.spare} | set(kept(output))
+    spare = {directory_of_place(find_own_run(output, one)) for one in wanted.spare} | set(kept(output))
     chosen = _choose(output, wanted, spare)
 
     def remove() -> list[str]:

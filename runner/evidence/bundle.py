@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runner.errors import ConfigError, StorageError
 from runner.evidence.atomic import replacing, storage_error
+from runner.evidence.listing import begins_compressed
 from runner.evidence.tarformat import REGULAR, padding, raw_header, trailer
 from runner.evidence.tarreader import plain_tar, remembered
 
@@ -159,13 +160,17 @@ def open_bundle(path: Path) -> Iterator[OpenBundle]:
 
     Raises:
         ConfigError: if there is no such file.
-        StorageError: if it is no bundle or a damaged one, naming the member; or of a later version.
+        StorageError: if it is no bundle, an incomplete or a damaged one, naming the member; or of a later version.
     """
     try:
         tar = plain_tar(path)
     except FileNotFoundError as error:
         raise ConfigError(f"there is no file {path}") from error
-    except (tarfile.TarError, OSError) as error:
+    except OSError as error:
+        raise storage_error(f"cannot read {path}", error) from error
+    except tarfile.TarError as error:
+        if _begins(path) == MANIFEST.encode():
+            raise _cut_short(path) from error
         raise _no_bundle(path, str(error)) from error
     with tar:
         try:
@@ -176,7 +181,12 @@ def open_bundle(path: Path) -> Iterator[OpenBundle]:
 
 
 def _read(tar: tarfile.TarFile, path: Path) -> Bundle:
-    members = remembered(tar)
+    try:
+        members = remembered(tar)
+    except tarfile.TarError as error:
+        if _begins(path) == MANIFEST.encode() and tar.offset > path.stat().st_size:
+            raise _cut_short(path) from error
+        raise
     if not members or members[0].name != MANIFEST or members[0].size > _LARGEST_MANIFEST:
         raise _no_bundle(path, f"its first member is not {MANIFEST}")
     try:
@@ -247,8 +257,27 @@ def _copy_in(path: Path, stream: IO[bytes], one: BundledFile) -> None:
         raise StorageError(f"{path} changed while it was bundled", hint="type the same command again")
 
 
+def _begins(path: Path) -> bytes:
+    """Return the name of a tar's first member as its header has it, whether or not the rest is there."""
+    with path.open("rb") as stream:
+        return stream.read(100).partition(b"\0")[0]
+
+
 def _no_bundle(path: Path, why: str) -> StorageError:
-    return StorageError(f"{path} is no bundle", why=why, hint="a bundle is made by: runner export RUN --bundle FILE")
+    hint = "a bundle is made by: runner export RUN --bundle FILE"
+    if begins_compressed(path):
+        why = "it may be the archive of one run, which stands for the run without being taken in"
+        hint = f"runner show {path}   looks at it; runner export {path} --bundle FILE   makes a bundle of it"
+    return StorageError(f"{path} is no bundle", why=why, hint=hint)
+
+
+def _cut_short(path: Path) -> StorageError:
+    return StorageError(
+        "the bundle is incomplete",
+        where=str(path),
+        why=f"it ends too early, after {path.stat().st_size} bytes",
+        hint="copy it again",
+    )
 
 
 def _damaged(path: Path, member: str, how: str) -> StorageError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runner.plan.models import Run
 
@@ -20,6 +20,15 @@ class RecordModel(BaseModel):
     """Base settings of records."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def what_is_wrong(error: OSError | ValueError) -> str:
+    """Return in one line why a record cannot be read: of one that is not as it has to be, the first such field."""
+    if not isinstance(error, ValidationError):
+        return str(error).splitlines()[0]
+    first, more = error.errors()[0], error.error_count() - 1
+    field = ".".join(map(str, first["loc"]))
+    return (f"{field}: " if field else "") + first["msg"] + (f", and {more} more" if more else "")
 
 
 class ValueRecord(RecordModel):

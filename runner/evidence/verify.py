@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from runner.evidence.compress import DECOMPRESSION_ERRORS, decompressed
-from runner.evidence.listing import Manifest, read_manifest
+from runner.evidence.listing import CutShort, Manifest, read_manifest
 from runner.evidence.manifest import MANIFEST, Listed
 from runner.evidence.tarformat import TarFile, TarFolder, TarLink, TarMember
 from runner.evidence.tarreader import members, stream_tar
@@ -48,6 +48,8 @@ def verify_archive(path: Path) -> list[Problem]:
             hashing = Hashing(stream)
             found += _check_members(hashing, manifest)
             hashing.drain()
+    except CutShort as error:
+        return [*found, Problem(b"", f"{error}: copy it again")]
     except ValueError as error:
         return [*found, Problem(_MANIFEST, f"cannot be used: {error}")]
     except tarfile.TarError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 from runner.evidence.atomic import storage_error
 from runner.evidence.layout import RunLayout
 from runner.evidence.measures.again import newest_totals
-from runner.evidence.records import RunRecord
+from runner.evidence.records import RunRecord, what_is_wrong
 from runner.ledger.database import connected, transaction, translated
 from runner.ledger.removal import unfinished_removals
 from runner.ledger.rows import directory_of, forked_from, images_of, waiting
@@ -191,7 +191,7 @@ def _directories(output: Path) -> Iterator[_Found]:
             except OSError as error:
                 yield _Found(directory, None, f"its metadata.json cannot be read: {error.strerror}")
             except ValueError as error:
-                yield _Found(directory, None, f"its metadata.json is no record: {str(error).splitlines()[0]}")
+                yield _Found(directory, None, f"its metadata.json is no record: {what_is_wrong(error)}")
             else:
                 yield _check_place(directory, record)
 

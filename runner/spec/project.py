@@ -71,14 +71,16 @@ def find_project(start: Path) -> Project:
         start: folder to begin with.
 
     Raises:
-        ConfigError: if neither it nor a folder above it has both `config/` and `images/`.
+        ConfigError: if there is no such folder, or neither it nor a folder above it has both `config/` and `images/`.
     """
     begin = start.absolute()
+    if not begin.is_dir():
+        raise ConfigError(f"{begin}: there is no such folder", hint="name a folder of a project: runner -C DIR ...")
     for folder in (begin, *begin.parents):
         if (folder / "config").is_dir() and (folder / "images").is_dir():
             return Project(folder)
     raise ConfigError(
         f"{begin} is in no project",
         why="a project is a folder with config/ and images/; neither this folder nor one above it has both",
-        hint="change into a project, or name one: runner -C DIR ...",
+        hint="change into a project, or name one: runner -C DIR ...; to look at runs or an archive alone: --output DIR",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.cli.console import Console
@@ -24,7 +23,7 @@ runner archive crud-r1 --to crud.tar.zst        somewhere else; nothing in the r
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the run, the format and where to."""
     parser.add_argument("run", metavar="RUN", help="id of a run, FRAMEWORK/ID, or the beginning of either")
-    parser.add_argument("--to", metavar="FILE", help="file to write instead of the run's own archive")
+    parser.add_argument("--to", metavar="FILE", help="new file to write instead of the run's own archive")
     parser.add_argument(
         "--kind",
         choices=("zstd", "gzip"),
@@ -36,16 +35,25 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, console: Console) -> int:
     """Write the archive, and say what is in it and what is not."""
-    from runner.cli.finding import find_run, read_record
+    from runner.cli.archiving import require_whole
+    from runner.cli.finding import find_run, is_archive, read_record
+    from runner.cli.targets import new_file
     from runner.evidence.archive import write_archive
 
+    target = new_file(args.to) if args.to else None
+    if target is None and is_archive(args.run):
+        raise ConfigError(
+            f"{args.run} is an archive already",
+            hint=f"to write it in another place: runner archive {args.run} --to FILE",
+        )
     place = find_run(output_folder(args), args.run)
     record = read_record(place)
     if record.outcome is None:
         raise ConfigError(
             f"{place.run_id} is not finished", why="an archive is of a run that has ended", hint="runner go"
         )
-    target = Path(args.to).absolute() if args.to else None
+    if target is None:
+        require_whole(place)
     info = write_archive(place.layout, _kind(args, record), exclude=record.run.exclude_files, target=target)
     if args.json:
         console.json(_values(info))

@@ -26,14 +26,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "runs", metavar="RUN", nargs="*", help="id of a run, FRAMEWORK/ID, or the beginning of either; images: of one"
     )
-    parser.add_argument("--oci", metavar="FILE", help="file to write: an OCI image layout that `docker load` opens too")
+    parser.add_argument(
+        "--oci", metavar="FILE", help="new file to write: an OCI image layout that `docker load` opens too"
+    )
     parser.add_argument(
         "--image",
         metavar="NAME",
         help="name of the images, without a tag: each step has its own; without --oci they go into the engine",
     )
     parser.add_argument(
-        "--bundle", metavar="FILE", help="file to write: runs, what they were made from and images, for `runner import`"
+        "--bundle",
+        metavar="FILE",
+        help="new file to write: runs, what they were made from and images, for `runner import`",
     )
     parser.add_argument("--experiment", metavar="NAME", help="with --bundle: every finished run of this experiment")
     parser.add_argument(
@@ -57,17 +61,17 @@ def run(args: Namespace, console: Console) -> int:
 
 
 def _images(args: Namespace, console: Console) -> int:
-    from pathlib import Path
-
     from runner.cli.states import kept_run
+    from runner.cli.targets import new_file
     from runner.evidence.history.export import export_file, image_name
 
     if len(args.runs) != 1:
         raise ConfigError(f"images are made of one run, not of {len(args.runs)}", hint="name one: runner runs")
+    target = new_file(args.oci) if args.oci else None
     kept = kept_run(output_folder(args), args.runs[0])
     name = image_name(args.image or f"{kept.place.framework}/{kept.place.run_id}")
-    if args.oci:
-        export_file(kept.history, kept.steps, name, Path(args.oci).absolute())
+    if target is not None:
+        export_file(kept.history, kept.steps, name, target)
     else:
         _load(args, kept, name)
     for step in kept.steps:
@@ -96,6 +100,7 @@ def _bundle(args: Namespace, console: Console) -> int:
     from pathlib import Path
 
     from runner.cli.bundling import bundled, chosen_runs
+    from runner.cli.targets import new_file
     from runner.cli.workplace import open_workplace
     from runner.report.format import plural, size
 
@@ -103,7 +108,7 @@ def _bundle(args: Namespace, console: Console) -> int:
         raise ConfigError("--bundle goes with neither --oci nor --image", hint="make them one after the other")
     if not args.runs and not args.experiment:
         raise ConfigError("a bundle of which runs?", hint="name some, or all of one: --experiment NAME")
-    target = Path(args.bundle).absolute()
+    target = new_file(args.bundle)
     chosen, left_out = chosen_runs(output_folder(args), args.runs, args.experiment)
     for line in left_out:
         console.warn(line)

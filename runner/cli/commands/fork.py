@@ -44,12 +44,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace, console: Console) -> int:
     """Plan the new run, perform it unless it is done, and show what it came to."""
     from runner.cli.experiment import conclude, decide_runs, open_session, perform, prepare_images
-    from runner.cli.forking import drafted, origin_of, planned_fork
+    from runner.cli.forking import check_fork, drafted, origin_of, planned_fork
     from runner.cli.workplace import open_workplace
     from runner.report.format import plural
 
     workplace = open_workplace(args)
     draft = drafted(workplace, args, output_folder(args))
+    check_fork(workplace, draft)
     with open_session(args, console, workplace, draft.inputs) as session:
         images = prepare_images(session)
         fork = planned_fork(workplace, draft, images.references, session.work.info.platform)

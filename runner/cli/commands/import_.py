@@ -39,6 +39,8 @@ def run(args: Namespace, console: Console) -> int:
         project = find_project(start).root
         output = output_folder(args)
     except ConfigError:
+        if not start.is_dir():
+            raise
         # On another machine there may be no project yet: the bundle brings what one is made of.
         project = start
         output = Path(args.output).absolute() if args.output else start / "runs"

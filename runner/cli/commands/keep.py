@@ -26,13 +26,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, console: Console) -> int:
     """Mark the runs, or take their marks away; then list every run that is kept."""
-    from runner.cli.finding import find_run
+    from runner.cli.finding import find_own_run
     from runner.evidence.kept import keep, kept, release
 
     output = output_folder(args)
     if not args.runs and (args.undo or args.note):
         raise ConfigError("no run is named", hint="runner keep RUN; `runner keep` alone lists those that are kept")
-    places = [find_run(output, text) for text in args.runs]
+    places = [find_own_run(output, text) for text in args.runs]
     for directory in (f"{place.framework}/{place.run_id}" for place in places):
         if not args.undo:
             keep(output, directory, args.note)

@@ -20,7 +20,7 @@ EXAMPLES = """
 runner runs
 runner runs --framework ghspec --outcome failed,broken
 runner runs --waiting               what waits for approval, and how to decide
-runner runs --experiment default --json
+runner runs --experiment default --json     if no run fits, [] and exit code 3
 runner runs --limit 1000            the thousand that began last; otherwise 200
 runner runs --experiment seeds --steps     tokens, time, memory, cost and CRUD effectiveness of every step
 """
@@ -51,11 +51,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace, console: Console) -> int:
-    """List what the ledger knows; an output folder without a ledger has no runs."""
+    """List what the ledger knows; without a ledger there are no runs, and filters that none fits have a code of their own."""
+    from runner.cli.narrowing import require_fit, require_folder
     from runner.ledger.store import ledger_path, open_ledger
     from runner.report.ledger_tables import row_values, runs_table
 
     path = ledger_path(output_folder(args))
+    require_folder(path.parent, args.output)
     filters = {
         "experiments": names(args.experiment),
         "frameworks": names(args.framework),
@@ -76,8 +78,10 @@ def run(args: Namespace, console: Console) -> int:
         console.json([row_values(row) for row in rows])
     elif rows:
         console.table(runs_table(rows, counts, _checks(path.parent, rows)))
-    else:
-        console.say(f"no runs in {path.parent}")
+    if not rows:
+        require_fit(path.parent, filters, "runner runs --help")
+        if not args.json:
+            console.say(f"no runs in {path.parent}")
     return ExitCode.PASSED
 
 

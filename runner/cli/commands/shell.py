@@ -30,15 +30,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, console: Console) -> int:
     """Copy what is needed, run the container on it, and remove both."""
-    from pathlib import Path
-
     from runner.cli.shelling import open_shell, told
+    from runner.cli.targets import new_folder
     from runner.cli.terminal import has_terminal, tidying
     from runner.engine.docker import connect
     from runner.execution.shell import private_copy
 
     output = output_folder(args)
-    keep = Path(args.keep).absolute() if args.keep else None
+    keep = new_folder(args.keep, "--keep") if args.keep else None
     terminal = has_terminal()
     with tidying(), connect(args.environment) as engine, private_copy(output, keep) as copy:
         shell = open_shell(args, engine, output, copy, terminal=terminal)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from runner.cli.console import Console
 from runner.cli.workplace import add_output_option, output_folder
-from runner.errors import ExitCode
+from runner.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,11 +34,19 @@ def run(args: Namespace, console: Console) -> int:
     """Check, and name everything that is not what its digest says."""
     from pathlib import Path
 
-    from runner.cli.finding import find_run
+    from runner.cli.finding import find_run, is_archive
+    from runner.evidence.listing import begins_compressed
     from runner.evidence.proof import check_archive, check_run
 
     file = Path(args.what)
-    found = check_archive(file) if file.is_file() else _checked(find_run(output_folder(args), args.what), check_run)
+    if not is_archive(args.what) and not file.is_file():
+        found = _checked(find_run(output_folder(args), args.what), check_run)
+    elif is_archive(args.what) or begins_compressed(file):
+        found = check_archive(file)
+    else:
+        raise ConfigError(
+            f"{file} is no archive", why="an archive of a run begins like zstd or gzip", hint="runner verify --help"
+        )
     problems = {name: texts for name, texts in found.items() if texts}
     if args.json:
         console.json({"checked": list(found), "problems": problems})

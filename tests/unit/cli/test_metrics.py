@@ -91,3 +91,15 @@ def test_steps_of_all_runs(ledger: Path) -> None:
     assert [line[:5] for line in lines][:2] == [
         [one, "ghspec", "1", "student", "12"] for one in ("crud-r1-0123456789", "crud-r2-0123999999")
     ]
+
+
+def test_filters_that_no_run_fits(ledger: Path) -> None:
+    """A name that no run has ends with a code of its own and tells what there is; JSON is an empty list all the same."""
+    code, out, err = run(ledger, "--framework", "nosuch")
+    assert (code, out) == (3, "")
+    assert f"of 2 finished runs in {ledger}, none is of framework `nosuch`" in err
+    assert "frameworks there are: ghspec" in err
+    code, out, _ = run(ledger, "--experiment", "nosuch", "--json")
+    assert (code, json.loads(out)) == (3, [])
+    code, _, err = run(ledger / "absent")
+    assert (code, f"there is no folder {ledger / 'absent'}" in err) == (2, True)

@@ -170,6 +170,34 @@ def test_runs_without_a_ledger(project: Path) -> None:
     assert not (project / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (("--framework", "ghspek"), "none is of framework `ghspek`\n  frameworks there are: ghspec\n"),
+        (("--outcome", "broken", "--scenario", "crud"), "none is of outcome `broken`\n  outcomes there are: failed, "),
+        (("--waiting",), "none waits for approval\n  -> "),
+        (("--experiment", "a,b"), "none is of experiment `a` or `b`"),
+    ],
+)
+def test_filters_that_no_run_fits(project: Path, output: Path, argv: tuple[str, ...], words: str) -> None:
+    """Filters without a hit end with a code of their own, and what fits nothing is told from what there is."""
+    fill_ledger(output)
+    code, out, err = run(project, "runs", *argv, "--output", str(output))
+    assert (code, out) == (3, "")
+    assert f"of 3 runs in {output}, {words}" in err
+    code, out, _ = run(project, "runs", *argv, "--output", str(output), "--json")
+    assert (code, json.loads(out)) == (3, [])
+
+
+def test_folders_that_are_not_there(project: Path) -> None:
+    """A mistyped folder is named; the project around it is not taken in its place."""
+    code, _, err = run(project, "runs", "--output", str(project / "absent"))
+    assert (code, f"there is no folder {project / 'absent'}" in err) == (2, True)
+    for command in (("plan",), ("import", "some.bundle")):
+        code, _, err = run(project / "absent", *command)
+        assert (code, f"{project / 'absent'}: there is no such folder" in err) == (2, True), command
+
+
 def test_ledger_check_and_rebuild(project: Path, output: Path) -> None:
     """`check` names what differs and ends with 6; after `rebuild` both agree."""
     records(output)

@@ -98,6 +98,8 @@ def test_an_unreadable_record_is_named(output: Path) -> None:
     path.write_text('{"version": 1', encoding="utf-8")
     code, _, err = run(output, "show", "crud-r1")
     assert (code, f"error: {path}: cannot read the record" in err) == (6, True)
+    path.write_text('{"version": 1, "outcome": "well"}', encoding="utf-8")
+    assert "run: Field required, and " in run(output, "show", "crud-r1")[2]
 
 
 def test_logs_keep_streams_apart_and_exact(output: Path) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ConfigError, StorageError
+from runner.evidence.atomic import write_bytes
 from runner.evidence.bundle import BundledImage, BundledRun, open_bundle, write_bundle
+from runner.evidence.compress import compressor
 
 RUN = BundledRun(
     framework="alpha",
@@ -164,3 +166,24 @@ def test_a_member_of_any_size(bundle: Path) -> None:
     with pytest.raises(StorageError, match="is no bundle") as caught, open_bundle(edited):
         pass
     assert "does not have the size that it says" in caught.value.why
+
+
+@pytest.mark.parametrize("left", [100, 600, 5_000])
+def test_a_bundle_that_was_cut_short(bundle: Path, left: int) -> None:
+    """What there is of a bundle is told from a file of another sort, however little it is."""
+    (bundle.parent / "run").write_bytes(b"archive" * 1000)
+    write_bundle(bundle, {RUN.archive: bundle.parent / "run"}, [RUN], IMAGES)
+    data = bundle.read_bytes()[:left]
+    bundle.write_bytes(data)
+    with pytest.raises(StorageError, match="the bundle is incomplete") as caught, open_bundle(bundle):
+        pass
+    assert caught.value.why == f"it ends too early, after {len(data)} bytes"
+
+
+def test_an_archive_is_no_bundle(tmp_path: Path) -> None:
+    """The archive of a run is told from what nobody made, with what can be done with it."""
+    archive = tmp_path / "run.tar.zst"
+    write_bytes(archive, compressor("zstd").compress(b"") + compressor("zstd").flush())
+    with pytest.raises(StorageError, match="is no bundle") as caught, open_bundle(archive):
+        pass
+    assert f"runner show {archive}" in caught.value.hint

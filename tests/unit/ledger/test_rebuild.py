@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable
@@ -47,6 +48,18 @@ def test_from_nothing(
         past = ledger.past([done.digest or "", started.digest or ""])
         assert {one.outcome for one in past.values()} == {"failed", None}
     assert check(tmp_path) == ()
+
+
+def test_a_broken_record_says_which_field(
+    tmp_path: Path, make_run: Callable[..., Run], make_record: Callable[..., RunRecord], write_run: WriteRun
+) -> None:
+    """What is wrong with a record is told with its place in it, not with how the reader counts mistakes."""
+    metadata = write_run(make_record(make_run(1))).metadata
+    record = json.loads(metadata.read_text())
+    record["run"]["repetition"] = "many"
+    metadata.write_text(json.dumps(record))
+    (problem,) = rebuild(tmp_path).problems
+    assert "its metadata.json is no record: run.repetition: Input should be a valid integer" in problem
 
 
 def test_unusable_directories_are_named(

@@ -211,6 +211,8 @@ def test_a_project_is_found_from_below(project: Project) -> None:
     assert find_project(project.scenarios / "build") == project
     with pytest.raises(ConfigError, match=r"is in no project\na project is a folder with config/ and images/"):
         find_project(Path("/"))
+    with pytest.raises(ConfigError, match=r"scenarios/absent: there is no such folder"):
+        find_project(project.scenarios / "absent")
 
 
 def test_a_link_that_goes_round_in_a_circle_is_refused(project: Project) -> None:
