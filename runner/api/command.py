@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from runner.errors import ConfigError, EngineError, RunnerError
 from runner.events import EventSink
 from runner.evidence.layout import StepLayout
 from runner.execution.cancellation import Cancellation
+from runner.execution.command_folder import command_folder
 from runner.execution.contain import Job, contain
 from runner.execution.container import FIXED_ENVIRONMENT, device_variables
 from runner.execution.gate import Gate, for_a_while
@@ -241,8 +241,7 @@ def _has_shim(image: ImageInfo) -> bool:
 
 @contextlib.contextmanager
 def _folders(order: _Order) -> Iterator[StepLayout]:
-    with tempfile.TemporaryDirectory(prefix="runner-command-", ignore_cleanup_errors=True) as name:
-        root = Path(name)
+    with command_folder() as root:
         files = StepLayout(root)
         for folder in (files.inputs, files.outputs, root / "workspace", root / "state" / "home"):
             folder.mkdir(parents=True)

@@ -61,7 +61,7 @@ def turn(
 
     wish = Wish(room=Room(cpus=limits.cpus, memory=limits.memory), key=name, run=image, step=program, gpus=limits.gpus)
     with (
-        open_reservations(current(), info, site, _LISTED, unlisted, refresh=unlisted.forget) as mine,
+        open_reservations(current(), info, site, _LISTED, unlisted, refresh=unlisted.refresh) as mine,
         held(mine, wish, Cancellation(), say, longest),
     ):
         yield mine.devices(name)

@@ -164,7 +164,8 @@ def _bench(
         image = _image(workplace, engine, events)
         reference = ImageRef(tag=image.tag, id=image.id)
         checker = checker_of(recipe.value, {recipe.value.name: reference})
-        with open_reservations(current(), info, site_of(workplace.environment), "check", Unlisted(engine)) as mine:
+        site, unlisted = site_of(workplace.environment), Unlisted(engine)
+        with open_reservations(current(), info, site, "check", unlisted, refresh=unlisted.refresh) as mine:
             context = Context(
                 engine=engine,
                 info=info,

@@ -268,7 +268,7 @@ def _reservations(work: Work) -> AbstractContextManager[Reservations]:
     """Take part in the sharing of the machine among all its users."""
     name = work.inputs.experiment.value.name
     unlisted = Unlisted(work.engine)
-    return open_reservations(current(), work.info, work.site, name, unlisted, refresh=unlisted.forget)
+    return open_reservations(current(), work.info, work.site, name, unlisted, refresh=unlisted.refresh)
 
 
 def _require_gpus(work: Work, todo: Sequence[Run]) -> None:

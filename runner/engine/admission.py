@@ -145,6 +145,23 @@ def admit(wanted: Room, taken: Room, host: Room) -> Admission:
     return Admission(admitted=True)
 
 
+def available_memory() -> int | None:
+    """Return MemAvailable of proc_meminfo(5), bytes; None if the kernel does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def load_per_core(cpus: int) -> float | None:
+    """Return how many processes run or want to, over the last minute, per core; None if the kernel does not say."""
+    try:
+        return os.getloadavg()[0] / max(cpus, 1)
+    except OSError:
+        return None
+
+
 def _room(labels: Mapping[str, str]) -> Room:
     try:
         cpus, memory = float(labels.get(LABEL_CPUS, "0")), int(labels.get(LABEL_MEMORY, "0"))

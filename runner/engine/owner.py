@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ _START_TIME = 22
 """Field of `/proc/PID/stat` with the start time in clock ticks since boot, counted from 1 (proc(5))."""
 _AFTER_NAME = 3
 """Number of the first field after the process name, which itself may hold blanks and brackets."""
+_LARGEST_PID = 2**22
+"""Upper bound of pid_max (proc(5))."""
 _ENDED = {"Z", "X"}
 
 
@@ -86,11 +89,17 @@ def is_alive(owner: Owner, *, host: str | None = None, proc: Path = _PROC) -> bo
 
     Returns:
         False only if the owner is of this host and either the machine has booted since, or no process has its id and
-        start time, or that process has ended and only waits to be collected by its parent.
+        start time, or that process has ended and only waits to be collected by its parent. Where users do not see each
+        other's processes (hidepid in proc(5)) another user's counts as alive as long as there is one of its id.
     """
     if owner.host != (socket.gethostname() if host is None else host):
         return True
-    return owner.boot == _read_boot(proc) and _read_start(proc, owner.pid) == owner.started
+    if owner.boot != _read_boot(proc):
+        return False
+    try:
+        return _read_start(proc, owner.pid) == owner.started
+    except PermissionError:
+        return True
 
 
 def _read_boot(proc: Path) -> str:
@@ -98,10 +107,18 @@ def _read_boot(proc: Path) -> str:
 
 
 def _read_start(proc: Path, pid: int) -> int | None:
-    """Return a running process's start time, or None if there is none of this id."""
+    """Return a running process's start time, or None if there is none of this id.
+
+    Raises:
+        PermissionError: if it is another user's and not to be looked at.
+    """
     try:
         text = (proc / str(pid) / "stat").read_text("utf-8", "replace")
     except (FileNotFoundError, ProcessLookupError):
+        if 0 < pid <= _LARGEST_PID:
+            # Another user's may be hidden altogether; the kernel tells them from none even so.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, 0)
         return None
     fields = text.rpartition(")")[2].split()
     return None if fields[0] in _ENDED else int(fields[_START_TIME - _AFTER_NAME])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from runner.errors import StorageError
 
 _SHARED = (Path("/run/lock"), Path("/tmp"))  # noqa: S108  a place that is the same for all users, whatever their TMPDIR
 _STICKY = 0o1777
+_UNFINISHED = 60.0
+"""Seconds after which a file that has not got its name will not get it: that is a matter of milliseconds."""
 
 
 def shared_folder(candidates: Sequence[Path] = _SHARED) -> Path:
@@ -73,6 +77,28 @@ def open_shared(path: Path) -> int:
         raise OSError(0, "It is no regular file.")
 
 
+def unfinished(path: Path) -> str:
+    """Return the pattern of the names that a shared file has until it has its own."""
+    return f".{glob.escape(path.name)}-*"
+
+
+def remove_unfinished(folder: Path, pattern: str) -> None:
+    """Remove what is left of files whose makers were killed before they could name them; other users' stay.
+
+    By age, without a lock: nobody who lives needs one of them for so long.
+
+    Args:
+        folder: a shared folder.
+        pattern: of their names.
+    """
+    with contextlib.suppress(OSError):
+        for path in folder.glob(pattern):
+            with contextlib.suppress(OSError):
+                status = path.lstat()
+                if status.st_uid == os.getuid() and time.time() - status.st_mtime > _UNFINISHED:
+                    path.unlink()
+
+
 def _is_open_to_all(status: os.stat_result) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_mode & _STICKY == _STICKY
 
@@ -83,6 +109,7 @@ def _create(path: Path) -> None:
     Not with O_CREAT on its name: in a sticky folder the kernel refuses that for a file of another user
     (fs.protected_regular), and the umask would keep others out for a moment.
     """
+    remove_unfinished(path.parent, unfinished(path))
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         os.fchmod(handle, 0o644)

@@ -7,7 +7,7 @@ import json
 import os
 import pwd
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from runner.engine.arbitration import Demand, Rules, Ticket
 from runner.engine.owner import Owner, from_labels, is_alive
+from runner.engine.shared import remove_unfinished
 
 ENDING = ".ticket"
 _LARGEST = 1024**2
@@ -32,19 +33,30 @@ class Written:
 
 
 def write_ticket(path: Path, written: Written) -> None:
-    """Write a ticket whole or not at all; call it with the folder's lock held.
+    """Write a ticket whole or not at all. Whoever reserves by it holds the folder's lock; to give back needs none.
 
     Raises:
         OSError: if it cannot be written.
     """
     unnamed = path.with_name(f".{path.name}")
-    handle = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        _fill(unnamed, json.dumps(asdict(written)).encode())
+        unnamed.rename(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            unnamed.unlink()
+        raise
+
+
+def _fill(path: Path, content: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         os.fchmod(handle, 0o644)
-        os.write(handle, json.dumps(asdict(written)).encode())
+        while content:
+            # On a full file system a part is written, and the next call fails.
+            content = content[os.write(handle, content) :]
     finally:
         os.close(handle)
-    unnamed.rename(path)
 
 
 def read_tickets(folder: Path, *, alive: Callable[[Owner], bool] = is_alive) -> list[Ticket]:
@@ -93,13 +105,21 @@ def _read(path: Path) -> tuple[Written, int] | None:
 
 
 def remove_dead(folder: Path, owner: Owner) -> None:
-    """Remove the tickets of this user's runners that have ended."""
+    """Remove the tickets of this user's runners that have ended, and what was begun of one when its writer was killed."""
     for path in folder.glob(f"{owner.uid}-*{ENDING}"):
         read = _read(path)
-        dead = read is not None and (whose := from_labels(read[0].owner)) is not None and not is_alive(whose)
-        if dead:
+        whose = from_labels(read[0].owner) if read is not None else _named(path, owner)
+        if whose is not None and not is_alive(whose):
             with contextlib.suppress(OSError):
                 path.unlink()
+    remove_unfinished(folder, f".{owner.uid}-*{ENDING}")
+
+
+def _named(path: Path, owner: Owner) -> Owner | None:
+    """Return whose a ticket is by its name, for one that cannot be read; None if that does not tell."""
+    words = path.name.removesuffix(ENDING).split("-")[1:3]
+    numbers = [int(word) for word in words if word.isdecimal()]
+    return replace(owner, pid=numbers[0], started=numbers[1]) if len(numbers) == len(words) == 2 else None  # noqa: PLR2004  process and start
 
 
 def login(uid: int) -> str:

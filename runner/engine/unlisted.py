@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable, Collection
 
 from runner.engine.admission import Room, reserved
 from runner.engine.protocol import ContainerState, Engine
@@ -16,26 +17,36 @@ _FRESH_SECONDS = 5.0
 
 
 class Unlisted:
-    """Measures what running containers reserve that are on no ticket; the engine is asked every few seconds only."""
+    """Measures what running containers reserve that are on no ticket; the engine is asked every few seconds only.
+
+    Asking and adding up are apart: an engine may take long to answer, and who adds up may hold a lock of all users.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
         self._asked = -_FRESH_SECONDS
-        self._states: list[ContainerState] = []
+        self._states: tuple[ContainerState, ...] = ()
 
-    def forget(self) -> None:
-        """Have the engine be asked at the next call."""
-        with self._lock:
-            self._asked = -_FRESH_SECONDS
+    def refresh(self, listed: Callable[[], Collection[str]], *, anew: bool = False) -> None:
+        """Ask the engine, unless what it said is fresh; if it fails, what it said before is believed for longer.
 
-    def __call__(self, keys: tuple[str, ...]) -> Room:
-        """Add up what those containers reserve whose names are not among the keys."""
+        Args:
+            listed: returns the names of containers that are on tickets.
+            anew: ask it however fresh that is.
+        """
         with self._lock:
-            if time.monotonic() - self._asked >= _FRESH_SECONDS:
-                with contextlib.suppress(EngineError):
-                    # Only those are remembered: one that was on a ticket has ended when it is on none any more.
-                    found = self._engine.observer.find({LABEL_KIND: None})
-                    self._states = [state for state in found if state.name not in keys]
-                self._asked = time.monotonic()
-            return reserved(state for state in self._states if state.name not in keys)
+            if not anew and time.monotonic() - self._asked < _FRESH_SECONDS:
+                return
+            before = listed()
+            with contextlib.suppress(EngineError):
+                found = self._engine.observer.find({LABEL_KIND: None})
+                # Only those are remembered: one that was on a ticket has ended when it is on none any more. It may have
+                # come onto one, or have ended, while the engine was asked.
+                known = {*before, *listed()}
+                self._states = tuple(state for state in found if state.name not in known)
+            self._asked = time.monotonic()
+
+    def __call__(self, keys: Collection[str]) -> Room:
+        """Add up what those containers reserve whose names are not among the keys; nobody is asked or waited for."""
+        return reserved(state for state in self._states if state.name not in keys)

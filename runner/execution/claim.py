@@ -16,13 +16,22 @@ LOCK = ".lock"
 """Name of the lock file in the folder of runs; the kernel drops the lock when its holder ends, however it ends."""
 
 _PATIENCE = 1.0
+_SWEEP_PATIENCE = 60.0
+"""Seconds for which somebody is waited for who only clears away: he stops containers one after the other."""
 _LOOK_AGAIN = 0.02
 """Seconds."""
+_SWEEPS = "sweep"
+"""Stands behind the process id of one who holds the folder to clear away, and carries out no run."""
 
 
 @contextmanager
-def claim(output: Path) -> Iterator[None]:
+def claim(output: Path, *, sweeps: bool = False) -> Iterator[None]:
     """Hold a folder of runs for this process.
+
+    Args:
+        output: the folder.
+        sweeps: only to clear away what dead runners left; whoever wants to work there waits for that. Who sweeps waits
+            for nobody: he may hold other folders, and two could wait for each other.
 
     Raises:
         StorageError: if another runner holds it, or it cannot be written.
@@ -33,25 +42,28 @@ def claim(output: Path) -> Iterator[None]:
     except OSError as error:
         raise storage_error(f"cannot write to {output}", error) from error
     try:
-        if not _take(handle):
-            raise _at_work(output, _written(handle))
+        if not _take(handle, _PATIENCE if sweeps else _SWEEP_PATIENCE):
+            pid, clears = _written(handle)
+            raise _at_work(output, pid, sweeps=clears)
+        said = f"{os.getpid()} {_SWEEPS}" if sweeps else str(os.getpid())
         with suppress(OSError):
             # Always as long, hence written in place: on a full disk there is no room to truncate and write anew. A first
             # line may find none at all; then nobody is told which process it is.
-            os.pwrite(handle, f"{os.getpid():<20}\n".encode(), 0)
+            os.pwrite(handle, f"{said:<20}\n".encode(), 0)
         yield
     finally:
         os.close(handle)
 
 
-def _take(handle: int) -> bool:
-    """Take the lock; those who only look, or sweep for a moment, are waited for."""
-    end = time.monotonic() + _PATIENCE
+def _take(handle: int, for_a_sweep: float) -> bool:
+    """Take the lock; those who only look are waited for, and those who sweep for so many seconds."""
+    begun = time.monotonic()
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > end:
+            # Looked at every time: one that sweeps writes so only after it has the lock, and another may follow it.
+            if time.monotonic() - begun > (for_a_sweep if _written(handle)[1] else _PATIENCE):
                 return False
             time.sleep(_LOOK_AGAIN)
         else:
@@ -59,7 +71,9 @@ def _take(handle: int) -> bool:
 
 
 def holder(output: Path) -> int | None:
-    """Return the process that holds a folder of runs; 0 if it does not say which it is, None if there is none.
+    """Return the process that works in a folder of runs; 0 if it does not say which it is, None if there is none.
+
+    One that only clears away there does not: what is asked of it would reach a runner that works elsewhere.
 
     Raises:
         StorageError: if the lock cannot be looked at.
@@ -74,7 +88,8 @@ def holder(output: Path) -> int | None:
         # Shared, so that several who ask at once do not take each other for the holder.
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _written(handle)
+        pid, sweeps = _written(handle)
+        return None if sweeps else pid
     finally:
         os.close(handle)
     return None
@@ -87,15 +102,22 @@ def require_free(output: Path) -> None:
         StorageError: if one is, or the lock cannot be looked at.
     """
     if (pid := holder(output)) is not None:
-        raise _at_work(output, pid)
+        raise _at_work(output, pid, sweeps=False)
 
 
-def _written(handle: int) -> int:
-    text = os.pread(handle, 64, 0).decode("ascii", "replace").strip()
-    return int(text) if text.isdecimal() else 0
+def _written(handle: int) -> tuple[int, bool]:
+    """Return the process id that a lock's holder has written, 0 for none, and whether it only clears away."""
+    pid, _, what = os.pread(handle, 64, 0).decode("ascii", "replace").strip().partition(" ")
+    return int(pid) if pid.isdecimal() else 0, what == _SWEEPS
 
 
-def _at_work(output: Path, pid: int) -> StorageError:
+def _at_work(output: Path, pid: int, *, sweeps: bool) -> StorageError:
+    if sweeps:
+        return StorageError(
+            f"another runner (process {pid}) still clears away in {output}",
+            why="it collects and removes what runners left there that have ended",
+            hint="try again when it is through, or choose another folder with `--output`",
+        )
     return StorageError(
         f"another `runner go` (process {pid or 'unknown'}) is at work in {output}",
         why="two at once would do the same runs twice",

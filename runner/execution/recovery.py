@@ -22,6 +22,7 @@ from runner.evidence.superseded import set_aside
 from runner.execution.begun import Begun, Collected, write_collected
 from runner.execution.claim import claim
 from runner.execution.closing import complete, finalise, is_whole, revoke
+from runner.execution.command_folder import remove_folder
 from runner.execution.contain import Ended
 from runner.execution.context import Context
 from runner.execution.left import HALF_REMOVED, NEVER_STARTED
@@ -35,6 +36,8 @@ __all__ = ["discard", "finish_interrupted", "read_record", "settle", "stale_cgro
 
 _GRACE = 5.0
 """Seconds between the polite signal and the kill for a container whose run is begun anew."""
+_OF_RUNS = frozenset({"attempt", "check", "workspace"})
+"""Kinds of objects whose run directory lies in a folder of runs."""
 
 
 def sweep_dead(engine: Engine, me: Owner, cgroups: Path = CGROUP_ROOT, output: Path | None = None) -> Swept:
@@ -55,6 +58,8 @@ def sweep_dead(engine: Engine, me: Owner, cgroups: Path = CGROUP_ROOT, output: P
     with ExitStack() as stack:
         places = _Places(me, output, stack)
         swept = sweep(engine, me, collect=lambda state: _collect(engine, me, state), spare=places.spares)
+        for folder in places.left_behind(swept):
+            remove_folder(folder, me.uid)
     stale = stale_cgroups(engine, cgroups)
     try:
         engine.observer.release(stale)
@@ -76,11 +81,17 @@ class _Places:
         self._boot = me.boot
         self._stack = stack
         self._ours = {} if held is None else {held: True}
+        self._commands: dict[str, Path] = {}
+        """Folders of commands, by the names of their containers."""
 
     def spares(self, found: Found) -> bool:
         """Say whether an object stays, because a runner is at work in its folder, or its run goes on."""
         root = Path(found.labels.get(LABEL_RUN_DIR, ""))
-        if not root.is_absolute():
+        kind = found.labels.get(LABEL_KIND)
+        if kind == "command" and found.state is not None:
+            self._commands[found.name] = root
+        if not root.is_absolute() or kind not in _OF_RUNS:
+            # A command or a shell is its owner's alone, and he is dead; its folder may lie anywhere.
             return False
         if not self._is_ours(root.parent.parent):
             return True
@@ -93,6 +104,10 @@ class _Places:
         waited_for = found.state.status == NEVER_STARTED or (found.running and not _overdue(found))
         return waited_for and _attempt_under_way(layout, record, found.state) is not None
 
+    def left_behind(self, swept: Swept) -> list[Path]:
+        """Return the folders that commands had whose containers are gone now."""
+        return [folder for name, folder in self._commands.items() if name in swept.containers]
+
     def _is_ours(self, folder: Path) -> bool:
         if folder not in self._ours:
             self._ours[folder] = self._hold(folder)
@@ -102,7 +117,7 @@ class _Places:
         if not folder.is_dir():
             return True
         try:
-            self._stack.enter_context(claim(folder))
+            self._stack.enter_context(claim(folder, sweeps=True))
         except StorageError:
             return False
         return True
@@ -142,6 +157,9 @@ def _collect(engine: Engine, me: Owner, state: ContainerState) -> None:
         return
     directory, step = Path(state.labels.get(LABEL_RUN_DIR, "")), state.labels.get(LABEL_STEP, "")
     if not directory.is_absolute() or not directory.is_dir() or not step.isdigit():
+        return
+    if state.labels.get(LABEL_KIND) not in _OF_RUNS:
+        # Its folder is not held.
         return
     layout, index = RunLayout(directory), int(step)
     record = read_record(layout)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -86,9 +87,34 @@ def test_containers_on_no_ticket_count(tickets: ExitStack, tmp_path: Path) -> No
     mine = take_part(tickets, tmp_path, 0)
     found = [NOTHING]
     mine.others = lambda _: found[0]
-    mine.refresh = lambda: found.insert(0, Room(cpus=1.0, memory=GIB, gpus=frozenset({"0"})))
+    held = Room(cpus=1.0, memory=GIB, gpus=frozenset({"0"}))
+    mine.refresh = lambda _, anew=False: found.insert(0, held) if anew else None
     assert mine.ask("a", SMALL, run="r", step="s", gpus=2) == "2 GPUs wanted, 1 of 2 are free"
     assert mine.ask("b", SMALL, run="r", step="s", gpus=1) == "another comes first"
+
+
+def test_a_device_is_looked_for_again_after_a_runner_has_gone(tickets: ExitStack, tmp_path: Path) -> None:
+    """One that dies while the engine is asked had its containers on its ticket then; nothing is given away by that."""
+    mine, theirs = take_part(tickets, tmp_path, 0), take_part(tickets, tmp_path, os.getppid())
+    theirs.owner = replace(current(), pid=os.getppid(), started=_started(os.getppid()))
+    assert theirs.ask("x", SMALL, run="r", step="s", gpus=1) == ""
+    held, found, gone = Room(cpus=0.5, memory=GIB, gpus=frozenset({"0"})), [NOTHING], [False]
+
+    def refresh(listed: Callable[[], Collection[str]], *, anew: bool = False) -> None:
+        found[0] = NOTHING if "x" in listed() else held
+        if anew and not gone[0]:
+            gone[0] = True
+            theirs.close()
+
+    mine.others, mine.refresh = lambda _: found[0], refresh
+    assert mine.ask("a", SMALL, run="r", step="s", gpus=1) == "it is looked up which devices are free"
+    assert mine.devices("a") == ()
+    assert mine.ask("a", SMALL, run="r", step="s", gpus=1) == ""
+    assert mine.devices("a") == ("1",)
+
+
+def _started(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
 def test_labels_tell_devices() -> None:

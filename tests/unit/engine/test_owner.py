@@ -13,6 +13,8 @@ import pytest
 from runner.engine.owner import Owner, current, from_labels, is_alive
 
 OWNER = Owner(uid=1000, pid=77, started=4242, boot="boot-1", host="lab")
+NOBODY = 2**22 + 1
+"""No process has such an id."""
 _STAT = "{pid} ({name}) {state} 1 77 77 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 {started} 12345 6 18446744073709551615"
 
 
@@ -85,9 +87,39 @@ def test_liveness_needs_boot_start_and_state(tmp_path: Path, changed: dict[str, 
 
 def test_a_missing_process_is_dead(tmp_path: Path) -> None:
     """No process of that id: dead."""
-    assert not is_alive(dataclasses.replace(OWNER, pid=78), host="lab", proc=_proc(tmp_path))
+    assert not is_alive(dataclasses.replace(OWNER, pid=NOBODY), host="lab", proc=_proc(tmp_path))
 
 
 def test_another_hosts_owner_counts_as_alive(tmp_path: Path) -> None:
     """What cannot be judged from here is left alone."""
-    assert is_alive(dataclasses.replace(OWNER, pid=78), host="elsewhere", proc=_proc(tmp_path))
+    assert is_alive(dataclasses.replace(OWNER, pid=NOBODY), host="elsewhere", proc=_proc(tmp_path))
+
+
+def test_a_process_that_may_not_be_looked_at_counts_as_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With hidepid=1 another user's state cannot be read: it is not judged, unless the machine has booted since."""
+    proc, read = _proc(tmp_path), Path.read_text
+
+    def refuse(path: Path, *args: str) -> str:
+        if path.name == "stat":
+            raise PermissionError(13, "Permission denied")
+        return read(path, *args)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert is_alive(OWNER, host="lab", proc=proc)
+    assert not is_alive(dataclasses.replace(OWNER, boot="boot-0"), host="lab", proc=proc)
+
+
+def test_a_process_that_is_hidden_counts_as_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With hidepid=2 another user's seems not to be there; the kernel refuses it a signal all the same."""
+    answers: list[OSError] = [PermissionError(1, "Operation not permitted"), ProcessLookupError(3, "No such process")]
+    asked: list[tuple[int, int]] = []
+
+    def kill(pid: int, signal: int) -> None:
+        asked.append((pid, signal))
+        raise answers.pop(0)
+
+    monkeypatch.setattr(os, "kill", kill)
+    hidden = dataclasses.replace(OWNER, pid=78)
+    assert is_alive(hidden, host="lab", proc=_proc(tmp_path))
+    assert not is_alive(hidden, host="lab", proc=tmp_path)
+    assert asked == [(78, 0)] * 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,7 +22,7 @@ from runner.engine.arbitration import Host
 from runner.engine.owner import current
 from runner.engine.reservations import FOLDER, Reservations, open_reservations
 from runner.engine.shared import open_shared, shared_subfolder
-from runner.engine.tickets import read_tickets
+from runner.engine.tickets import Written, read_tickets, write_ticket
 from runner.errors import StorageError
 from runner.spec.site import Site
 from runner.testing.engine import FakeEngine
@@ -198,6 +200,92 @@ def test_a_held_lock_is_no_licence(mine: Reservations, monkeypatch: pytest.Monke
         fcntl.flock(handle, fcntl.LOCK_EX)
         assert mine.ask("a", ONE, run="r", step="s") == "the register of reservations is busy"
     assert mine.ask("a", ONE, run="r", step="s") == ""
+
+
+def test_what_is_given_back_is_free_at_once(mine: Reservations) -> None:
+    """However long somebody sits on the lock, what a runner has given back is on its ticket no more."""
+    for key in "ab":
+        assert mine.ask(key, ONE, run="r", step="s") == ""
+    handle = open_shared(mine.folder / "lock")
+    with ExitStack() as stack:
+        stack.callback(os.close, handle)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        begun = time.monotonic()
+        mine.drop("a")
+        assert time.monotonic() - begun < 1
+        (ticket,) = read_tickets(mine.folder)
+        assert [one.key for one in ticket.demands] == ["b"]
+
+
+def test_a_ticket_that_cannot_be_written_is_written_later(mine: Reservations, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full file system the last reservation takes the ticket with it, and another one goes once there is room."""
+    monkeypatch.setattr("runner.engine.reservations._WRITE_AGAIN", 0.05)
+    for key in "ab":
+        assert mine.ask(key, ONE, run="r", step="s") == ""
+    full = [True]
+
+    def write(path: Path, written: Written) -> None:
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_ticket(path, written)
+
+    monkeypatch.setattr("runner.engine.reservations.write_ticket", write)
+    mine.drop("a")
+    (ticket,) = read_tickets(mine.folder)
+    assert [one.key for one in ticket.demands] == ["a", "b"]
+    full.clear()
+    end = time.monotonic() + 10
+    while len(read_tickets(mine.folder)[0].demands) == 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    (ticket,) = read_tickets(mine.folder)
+    assert [one.key for one in ticket.demands] == ["b"]
+    full.append(True)
+    mine.drop("b")
+    assert read_tickets(mine.folder) == []
+
+
+def test_a_ticket_taken_back_does_not_come_back(mine: Reservations, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was still to be written is not, once the runner takes part no more."""
+    monkeypatch.setattr("runner.engine.reservations._WRITE_AGAIN", 0.2)
+    for key in "ab":
+        assert mine.ask(key, ONE, run="r", step="s") == ""
+    with monkeypatch.context() as patched:
+        patched.setattr("runner.engine.reservations.write_ticket", _full)
+        mine.drop("a")
+    mine.close()
+    time.sleep(0.5)
+    assert list(mine.folder.glob("*.ticket")) == []
+
+
+def _full(path: Path, written: Written) -> None:
+    raise OSError(errno.ENOSPC, f"No space left on device for {path} of {written.experiment}")
+
+
+def test_nobody_waits_for_anothers_engine(mine: Reservations) -> None:
+    """While a runner's engine is slow to answer, others reserve what they need, and it can give back."""
+    asked, answers = threading.Event(), threading.Event()
+
+    def hang(_: object, *, anew: bool = False) -> None:
+        if not anew:
+            asked.set()
+            answers.wait(20)
+
+    with open_reservations(
+        current(), INFO, Site(), "slow", mine.others, refresh=hang, parent=mine.folder.parent
+    ) as slow:
+        slow.host = mine.host
+        assert slow.ask("s", ONE, run="r", step="s", running=True) == ""
+        reasons: list[str] = []
+        thread = threading.Thread(target=lambda: reasons.append(slow.ask("t", ONE, run="r", step="s")))
+        thread.start()
+        assert asked.wait(10)
+        begun = time.monotonic()
+        slow.drop("s")
+        assert [mine.ask(key, ONE, run="r", step="s") for key in "ab"] == ["", ""]
+        assert time.monotonic() - begun < 1
+        answers.set()
+        thread.join(20)
+        assert reasons == ["1 cores wanted, 2 of 2 are reserved"]
 
 
 def test_a_register_that_cannot_be_used_stops_nobody(mine: Reservations) -> None:

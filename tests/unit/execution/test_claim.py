@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from runner.errors import StorageError
-from runner.execution.claim import LOCK, claim
+from runner.execution.claim import LOCK, claim, holder
 
 
 def test_a_second_claim_is_refused_and_names_the_holder(tmp_path: Path) -> None:
@@ -46,3 +48,49 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write to"), claim(tmp_path / "file" / "runs"):
         pass
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a runner at work be waited for for a moment only."""
+    monkeypatch.setattr("runner.execution.claim._PATIENCE", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_who_only_clears_away_is_waited_for(tmp_path: Path) -> None:
+    """A sweep from elsewhere takes its time; a runner that wants to begin has the folder when it is over."""
+    swept, holders = threading.Event(), list[int | None]()
+
+    def sweep() -> None:
+        with claim(tmp_path, sweeps=True):
+            held.set()
+            swept.wait(20)
+
+    held, sweeper = threading.Event(), threading.Thread(target=sweep)
+    sweeper.start()
+    assert held.wait(10)
+    holders.append(holder(tmp_path))
+    threading.Timer(0.5, swept.set).start()
+    with claim(tmp_path):
+        holders.append(holder(tmp_path))
+    sweeper.join(10)
+    assert holders == [None, os.getpid()]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_sweep_waits_for_nobody(tmp_path: Path) -> None:
+    """It may hold other folders: neither for a runner at work nor for another sweep."""
+    begun = time.monotonic()
+    for sweeps in (False, True):
+        with claim(tmp_path, sweeps=sweeps), pytest.raises(StorageError), claim(tmp_path, sweeps=True):
+            pass
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_sweep_that_takes_too_long_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message does not say that runs are carried out."""
+    monkeypatch.setattr("runner.execution.claim._SWEEP_PATIENCE", 0.1)
+    with claim(tmp_path, sweeps=True), pytest.raises(StorageError) as refused, claim(tmp_path):
+        pass
+    assert f"another runner (process {os.getpid()}) still clears away in {tmp_path}" in str(refused.value)
