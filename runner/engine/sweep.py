@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from runner.engine.owner import Owner, from_labels, is_alive
-from runner.engine.protocol import ContainerState, Engine
+from runner.engine.protocol import ContainerState, Engine, NotFound
 from runner.errors import EngineError, RunnerError
 from runner.names import LABEL_CGROUP, LABEL_KIND, LABEL_RUN_DIR
 
@@ -150,7 +150,11 @@ def _sweep_volume(engine: Engine, volume: Found) -> None:
 
 def _sweep_container(engine: Engine, state: ContainerState, collect: Callable[[ContainerState], None]) -> None:
     engine.containers.stop(state.id, _GRACE)  # also one that never began for the engine: it may know no better
-    collect(engine.observer.inspect(state.id))
+    try:
+        ended = engine.observer.inspect(state.id)
+    except NotFound:
+        return  # another sweep was faster
+    collect(ended)
     engine.containers.remove(state.id)
 
 
