@@ -192,6 +192,7 @@ METRIC_NAMES = (
     "waiting_seconds",
     "cost_usd",
     "steps_total",
+    "steps_performed",
     "steps_passed",
     "attempts",
     "artifact_files",
