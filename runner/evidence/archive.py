@@ -20,10 +20,10 @@ from runner.evidence.content import Changed, pack_file
 from runner.evidence.excludes import left_out, summary
 from runner.evidence.history.blobs import SEEN
 from runner.evidence.layout import RunLayout
-from runner.evidence.manifest import LARGEST, MANIFEST, Listed, Skipped, encode
+from runner.evidence.manifest import LARGEST, MANIFEST, MOST, Listed, Skipped, encode
 from runner.evidence.pack import Packer, ReadError
 from runner.evidence.tarformat import TarFile, TarFolder, TarLink, header, padding
-from runner.evidence.walk import DIRECTORY, FILE, LINK, Entry, RawPath, opened, walk
+from runner.evidence.walk import DIRECTORY, FILE, LINK, TOO_DEEP, Entry, RawPath, opened, walk
 
 LARGEST_MEMBER = 8 * 1024**3
 """Bytes of the largest file that is archived: a sparse file may claim to be larger than any disk."""
@@ -70,7 +70,7 @@ def write_archive(
 
     Returns:
         Digests, size and what was left out: what the patterns say, sockets, FIFOs and devices, files that are unreadable,
-        too large or being written all the time. The manifest lists the same.
+        too large or being written all the time, and what has a path longer than LONGEST_PATH. The manifest lists the same.
 
     Raises:
         StorageError: if the archive cannot be written, or the tree keeps changing.
@@ -100,8 +100,8 @@ def _attempt(layout: RunLayout, kind: str, target: Path | None, choice: _Choice)
     ):
         members = [one for name, entry in choice.entries(root) if (one := _take(packer, root, name, entry, choice))]
         skipped = tuple(sorted(choice.skipped, key=lambda one: one.path))
-        manifest = encode(members, skipped, sorted(choice.derivable))
-        if len(manifest) > LARGEST:
+        manifest = encode(members, skipped, sorted(choice.derivable)) if len(members) <= MOST else b""
+        if not manifest or len(manifest) > LARGEST:
             raise StorageError(
                 f"cannot archive {layout.root}: {len(members)} members are more than an archive can list",
                 hint="leave some of them out with `exclude_files`, or say `archive: off`",
@@ -179,11 +179,17 @@ class _Choice:
 
     def entries(self, root: int) -> list[tuple[RawPath, Entry]]:
         """Return the names that may be members, in order."""
+        unreadable: list[RawPath] = []
+        too_deep: list[RawPath] = []
         found = dict(
             one
-            for one in walk(root, lambda folder: self.skip(folder, "a folder that cannot be listed"))
+            for one in walk(root, unreadable.append, too_deep.append)
             if one[0] not in self.own and not _is_unfinished(one[0]) and not self._is_copy(one[0])
         )
+        for path in unreadable:
+            self.skip(path, "a folder that cannot be listed")
+        for path in too_deep:
+            self.skip(path, TOO_DEEP)
         if self.exclude:
             self._exclude(found)
         return sorted(found.items())

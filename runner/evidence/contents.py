@@ -24,7 +24,8 @@ from runner.evidence.walk import DIRECTORY, FILE, LINK, Entry, RawPath, open_bel
 class Contents:
     """Every path of a tree with what is there: a file's digest and whether it can be executed, a link's target.
 
-    Times, owners and other permissions do not count; neither do sockets, FIFOs and devices, which hold nothing.
+    Times, owners and other permissions do not count; neither do sockets, FIFOs and devices, which hold nothing, and what is
+    so deep that its path is longer than LONGEST_PATH, which no archive holds.
     """
 
     entries: Mapping[RawPath, str]
@@ -55,7 +56,7 @@ def read_contents(root: Path, exclude: Sequence[str] = ()) -> Contents:
     """
     unreadable: list[RawPath] = []
     with opened(root) as handle:
-        there = dict(walk(handle, unreadable.append))
+        there = dict(walk(handle, unreadable.append, lambda _: None))
         gone = left_out(there, exclude)
         entries = {
             path: what for path, entry in there.items() if path not in gone and (what := _describe(handle, path, entry))

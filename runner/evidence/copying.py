@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from runner.evidence.atomic import storage_error
+from runner.evidence.emptying import empty
 from runner.evidence.folders import FOLDER, Folders
 from runner.evidence.tree import TreeScan, scan
 from runner.evidence.walk import DIRECTORY, FIFO, FILE, LINK, Entry, RawPath, change_mode, opened, walk
@@ -212,28 +213,10 @@ def remove_below(root: int, path: RawPath) -> None:
         os.chmod(name, _PRIVATE, dir_fd=parent)
         handle = os.open(name, FOLDER | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         try:
-            _empty(handle)
+            empty(handle)
         finally:
             os.close(handle)
         os.rmdir(name, dir_fd=parent)
-
-
-def _empty(root: int) -> None:
-    """Remove everything in an open folder."""
-    inside: list[RawPath] = []
-    with Folders(root) as folders:
-        for path, entry in walk(root, lambda _: None):
-            if entry.kind == DIRECTORY:
-                # The walk lists a folder only after this.
-                if entry.mode & stat.S_IRWXU != stat.S_IRWXU:
-                    change_mode(root, path, _PRIVATE)
-                inside.append(path)
-            else:
-                parent, name = folders.at(path)
-                os.unlink(name, dir_fd=parent)
-        for path in reversed(inside):
-            parent, name = folders.at(path)
-            os.rmdir(name, dir_fd=parent)
 
 
 def _fill(old: Folders, new: Folders, entries: Mapping[RawPath, Entry]) -> tuple[RawPath, ...]:

@@ -31,7 +31,8 @@ def split(scan: TreeScan, patterns: Sequence[str]) -> tuple[TreeScan, tuple[Skip
         return scan, ()
     kept = {path: entry for path, entry in scan.entries.items() if path not in gone}
     sizes = [entry.size for entry in kept.values() if entry.kind == FILE]
-    rest = replace(scan, entries=kept, files=len(sizes), bytes=sum(sizes))
+    deep = tuple(path for path in scan.too_deep if path not in gone)
+    rest = replace(scan, entries=kept, files=len(sizes), bytes=sum(sizes), too_deep=deep)
     return rest, summary(scan.entries, gone)
 
 

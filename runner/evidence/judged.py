@@ -27,6 +27,9 @@ def keep_verdict(kept: RunLayout, verdict: CheckVerdict) -> None:
 def index_verdicts(layout: RunLayout, kept: RunLayout, verdicts: Iterable[CheckVerdict]) -> None:
     """Put verdicts into a run's index, in the place of older ones of the same check and step.
 
+    One that says nothing, because nothing judged (a check that was stopped or could not be performed), does not take the
+    place of one that judged: what was known stays known.
+
     Args:
         layout: the run.
         kept: where the verdicts are whole.
@@ -37,6 +40,9 @@ def index_verdicts(layout: RunLayout, kept: RunLayout, verdicts: Iterable[CheckV
     """
     index = {(one.index, one.check): one for one in read_verdicts(layout.checks)}
     for one in verdicts:
+        older = index.get((one.index, one.check))
+        if older is not None and _judged(older) and not _judged(one):
+            continue
         file = str(kept.step(one.index).checks.relative_to(layout.root))
         index[one.index, one.check] = one.model_copy(update={"file": file, "assertions": (), "findings": ()})
     ordered = sorted(index.values(), key=lambda one: one.index)
@@ -46,6 +52,11 @@ def index_verdicts(layout: RunLayout, kept: RunLayout, verdicts: Iterable[CheckV
 def whole_verdicts(layout: RunLayout) -> tuple[CheckVerdict, ...]:
     """Return the newest verdict of each check after each step, with everything in it that can still be read."""
     return tuple(_whole(layout, one) for one in read_verdicts(layout.checks))
+
+
+def _judged(verdict: CheckVerdict) -> bool:
+    """Tell whether something judged, whatever it came to: a check whose container came to no end has no exit code."""
+    return bool(verdict.passed or verdict.failed or verdict.exit_code is not None)
 
 
 def _whole(layout: RunLayout, short: CheckVerdict) -> CheckVerdict:

@@ -16,6 +16,8 @@ MANIFEST = "manifest.json"
 VERSION = 1
 LARGEST = 256 * 1024**2
 """Bytes of a manifest: more than a million members."""
+MOST = 2_000_000
+"""Members of an archive: lines of a manifest that somebody made up are short, and each takes room once it is read."""
 _LONGEST_LINE = 1024 * 1024
 _MEMBERS = b'"members": '
 _JSON = json.JSONEncoder(ensure_ascii=False).encode
@@ -32,7 +34,7 @@ class Skipped:
         return f"{show_path(self.path)}: {self.reason}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Listed:
     """A member, and the sha256 of its content if it is a file."""
 
@@ -64,14 +66,21 @@ def decode(data: bytes) -> list[Listed]:
     """Return the members a manifest lists, which may be anybody's: it is read line by line, as `encode` writes it.
 
     Raises:
-        ValueError: if it is not one, or is of another version.
+        ValueError: if it is not one, is of another version, or lists a path twice or more than MOST members.
     """
     stream = io.BytesIO(data)
     lines = iter(lambda: stream.readline(_LONGEST_LINE), b"")
     first = next(lines, b"")
     if (version := _value(first.strip().removesuffix(b",") + b"}").get("version")) != VERSION:
         raise ValueError(f"its version is {version!r}, this program knows {VERSION}")
-    return list(_members(lines))
+    found: dict[RawPath, Listed] = {}
+    for one in _members(lines):
+        if one.member.path in found:
+            raise ValueError(f"it lists {show_path(one.member.path)} twice")
+        if len(found) == MOST:
+            raise ValueError(f"it lists more than {MOST} members")
+        found[one.member.path] = one
+    return list(found.values())
 
 
 def _members(lines: Iterator[bytes]) -> Iterator[Listed]:

@@ -140,6 +140,8 @@ def run_metrics(
         name: Reading(value=sum(report.totals[name] or 0 for _, report in steps), source="runner")
         for name in ("steps_total", "steps_passed", "attempts")
     }
+    # Metrics of a step that an earlier version wrote do not tell.
+    added["steps_performed"] = Reading(value=len(performed), source="runner")
     per_step = tuple(
         {"step": step.id, "index": step.index, **{name: report.totals[name] for name in METRIC_NAMES}}
         for step, report in steps
@@ -261,7 +263,12 @@ def _step_readings(step: MeasuredStep, attempts: Sequence[Mapping[str, Reading]]
         else unmeasured(_NOT_PERFORMED)
         for name in _USED
     }
-    counted = {"steps_total": 1, "steps_passed": int(step.outcome == "passed"), "attempts": len(step.attempts)}
+    counted = {
+        "steps_total": 1,
+        "steps_performed": int(bool(step.attempts)),
+        "steps_passed": int(step.outcome == "passed"),
+        "attempts": len(step.attempts),
+    }
     known = {name: Reading(value=value, source="runner") for name, value in counted.items()}
     return used | known | _artifacts(step.tree, _UNSEEN if step.attempts else _NOT_PERFORMED) | not_yet()
 
@@ -305,9 +312,10 @@ def _artifacts(tree: TreeScan | None, why: str = "the workspace could not be loo
         name: Reading(value=value, source="workspace")
         for name, value in zip(names, (tree.files, tree.bytes), strict=True)
     }
-    if not tree.unreadable:
+    if not (tree.unreadable or tree.too_deep):
         return readings
-    words = f"{len(tree.unreadable)} folders could not be listed"
+    missing = {"could not be listed": tree.unreadable, "hold paths that are too long": tree.too_deep}
+    words = ", ".join(f"{len(folders)} folders {words}" for words, folders in missing.items() if folders)
     return {name: in_words(one, words) for name, one in readings.items()}
 
 

@@ -6,6 +6,7 @@ fresh memory costs as much as hashing what is put there, and memory that was use
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mmap
 import os
@@ -116,6 +117,8 @@ class Packer:
         """
         # A header that reaches into the next chunk leaves no room in this one: then it goes first.
         room = self._chunk[self._at + len(head) :][:size]
+        if size and not room:
+            _try(handle)
         got = _fill(room, handle, begun=False)
         self.write(head)
         left = size
@@ -179,11 +182,18 @@ class Packer:
             raise self._failure
 
     def _work(self) -> None:
-        while (chunk := self._queue.get()) is not None:
-            self._pack(chunk)
-            self._free.release()  # after a failure too, so that nobody waits for room
-        if self._closing:
-            self._pack(None)
+        well = False
+        try:
+            while (chunk := self._queue.get()) is not None:
+                self._pack(chunk)
+                self._free.release()  # after a failure too, so that nobody waits for room
+            if self._closing:
+                self._pack(None)
+            well = True
+        finally:
+            if not well:  # whatever ended this thread, a file that is not whole must not pass for one that is
+                self._failure = OSError(errno.EIO, "what packs it ended too soon")
+                self._free.release()
 
     def _pack(self, chunk: memoryview | None) -> None:
         """Hash, compress and write a chunk, or with None what is still in the compressor; nothing after a failure."""
@@ -203,6 +213,14 @@ class Packer:
             self._file.update(data)
             self.bytes += len(data)
             self._stream.write(data)
+
+
+def _try(handle: int) -> None:
+    """Read a byte of a file, which stays where it is: whether it can be read is known before its header is taken."""
+    try:
+        os.pread(handle, 1, 0)
+    except OSError as error:
+        raise ReadError(error, begun=False) from error
 
 
 def _fill(room: memoryview, handle: int, *, begun: bool) -> int:

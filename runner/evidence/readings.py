@@ -32,6 +32,7 @@ UNITS = {
     "waiting_seconds": "seconds",
     "cost_usd": "USD",
     "steps_total": "steps",
+    "steps_performed": "steps",
     "steps_passed": "steps",
     "attempts": "attempts",
     "artifact_files": "files",

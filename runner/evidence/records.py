@@ -201,6 +201,7 @@ METRIC_NAMES = (
     "waiting_seconds",
     "cost_usd",
     "steps_total",
+    "steps_performed",
     "steps_passed",
     "attempts",
     "artifact_files",

@@ -23,7 +23,7 @@ _REST = b"".join((b"ustar\x0000", bytes(32 + 32), b"%07o\0%07o\0" % (0, 0), byte
 _REST_SUM = sum(_REST) + sum(b" " * 8)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TarFile:
     """A regular file."""
 
@@ -32,12 +32,12 @@ class TarFile:
     executable: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TarFolder:
     path: bytes
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TarLink:
     """A symbolic link."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import StorageError
-from runner.evidence.walk import DIRECTORY, FILE, Entry, RawPath, change_mode, opened, show_path, walk
+from runner.evidence.walk import DIRECTORY, FILE, LONGEST_PATH, Entry, RawPath, change_mode, name_path, opened, walk
 
 _SHOWN = 3
 """Paths a note names before it only counts."""
@@ -19,7 +19,7 @@ _NEEDED = {DIRECTORY: stat.S_IRWXU, FILE: stat.S_IRUSR}
 
 @dataclass(frozen=True, kw_only=True)
 class TreeScan:
-    """A tree at one moment and everything in it."""
+    """A tree at one moment and everything in it, as far as it could be looked at."""
 
     entries: Mapping[RawPath, Entry]
     files: int
@@ -28,6 +28,8 @@ class TreeScan:
     """Their apparent sizes together."""
     unreadable: tuple[RawPath, ...] = ()
     """Folders that could not be listed: the rest is not complete then."""
+    too_deep: tuple[RawPath, ...] = ()
+    """Folders of which not everything was looked at, because of paths longer than LONGEST_PATH."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +52,19 @@ def scan(root: Path) -> TreeScan:
         StorageError: if `root` itself cannot be read; a folder below it that cannot be is listed as unreadable.
     """
     unreadable: list[bytes] = []
+    too_deep: list[bytes] = []
     with opened(root) as handle:
-        entries = dict(walk(handle, unreadable.append))
+        entries = dict(walk(handle, unreadable.append, too_deep.append))
     if b"" in unreadable:
         raise StorageError(f"cannot read {root}", hint="check the owner and the permissions of that folder")
     sizes = [entry.size for entry in entries.values() if entry.kind == FILE]
-    return TreeScan(entries=entries, files=len(sizes), bytes=sum(sizes), unreadable=tuple(sorted(unreadable)))
+    return TreeScan(
+        entries=entries,
+        files=len(sizes),
+        bytes=sum(sizes),
+        unreadable=tuple(sorted(unreadable)),
+        too_deep=tuple(sorted(too_deep)),
+    )
 
 
 def changes(before: TreeScan, after: TreeScan) -> TreeChange:
@@ -98,8 +107,9 @@ def make_collectable(root: Path) -> tuple[str, ...]:
     """
     freed: dict[str, list[bytes]] = {DIRECTORY: [], FILE: []}
     refused: list[bytes] = []
+    too_deep: list[bytes] = []
     with opened(root) as handle:
-        for path, entry in walk(handle, refused.append):
+        for path, entry in walk(handle, refused.append, too_deep.append):
             needed = _NEEDED.get(entry.kind, 0)
             if entry.mode & needed == needed:
                 continue
@@ -112,6 +122,7 @@ def make_collectable(root: Path) -> tuple[str, ...]:
         "folders were left without permission for their owner and given it": freed[DIRECTORY],
         "files were left unreadable for their owner and made readable": freed[FILE],
         "paths belong to someone else and could not be read": refused,
+        f"folders hold paths of more than {LONGEST_PATH} bytes, which are not kept": too_deep,
     }
     return tuple(f"{len(paths)} {words}: {_name_some(paths)}" for words, paths in sentences.items() if paths)
 
@@ -132,4 +143,4 @@ def _leaves(paths: list[bytes], entries: Mapping[bytes, Entry]) -> tuple[bytes, 
 def _name_some(paths: Iterable[bytes]) -> str:
     ordered = sorted(paths)
     more = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
-    return ", ".join(show_path(path) for path in ordered[:_SHOWN]) + more
+    return ", ".join(name_path(path) for path in ordered[:_SHOWN]) + more

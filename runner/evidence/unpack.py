@@ -19,11 +19,9 @@ from runner.evidence.manifest import Skipped
 from runner.evidence.tarformat import TarFile, TarFolder, TarLink, permissions
 from runner.evidence.tarreader import stream_tar
 from runner.evidence.verify import Checked, Hashing, Problem, read_checked
-from runner.evidence.walk import RawPath, opened, show_path
+from runner.evidence.walk import LONGEST_PATH, RawPath, opened, show_path
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-_LONGEST_PATH = 16 * 1024
-"""Bytes of a path: making thousands of folders within each other takes minutes."""
 
 _NO_NAME = frozenset({errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR})
 """Errors of making what no folder can hold, or has already; of a folder that is there and was empty."""
@@ -104,6 +102,8 @@ class _Place:
     def put(self, one: Checked) -> None:
         """Write one member, and check its content; of one that is not wanted only check it."""
         path = one.member.path
+        if len(path) > LONGEST_PATH:
+            raise _refused(self.archive, f"{show_path(path[:80])}...: its path has {len(path)} bytes")
         if not self.wanted(path):
             for _ in one.content():
                 continue
@@ -147,8 +147,6 @@ class _Place:
 
     def _make_way(self, path: RawPath) -> None:
         """Make the folders on the way to a path that are not there yet; never through a link or a file."""
-        if len(path) > _LONGEST_PATH:
-            raise _refused(self.archive, f"{show_path(path[:80])}...: its path has {len(path)} bytes")
         parts = path.split(b"/")[:-1]
         for end in range(1, len(parts) + 1):
             folder = b"/".join(parts[:end])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runner.evidence.atomic import storage_error
-from runner.evidence.walk import open_below
+from runner.evidence.walk import Way, open_below
 
 _BLOCK = 512
 """Unit of `st_blocks`, whatever the file system's own (stat(2))."""
@@ -55,15 +55,15 @@ class Meter:
         except OSError:
             self.unreadable += 1
             return
-        pending = [b""]
+        pending: list[tuple[str, Way | None]] = [("", None)]
         try:
             while pending:
-                folder = pending.pop()
-                for name, status in self._listed(handle, folder):
-                    path = b"/".join(part for part in (folder, name) if part)
+                top, folder = pending.pop()
+                for name, status in self._listed(handle, folder.path if folder else b""):
+                    first = top or os.fsdecode(name)
                     if stat.S_ISDIR(status.st_mode):
-                        pending.append(path)
-                    yield os.fsdecode(path.partition(b"/")[0]), self._count(status)
+                        pending.append((first, Way(folder, name)))
+                    yield first, self._count(status)
         finally:
             os.close(handle)
 

@@ -25,8 +25,32 @@ _KINDS = {
     stat.S_IFSOCK: SOCKET,
 }
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LONGEST_PATH = 4000
+LONGEST_PATH = 16 * 1024
+"""Bytes of a path that is kept: every folder on the way to a name has its own path, so that memory and time grow with the
+square of the depth, and a program can go as deep as it likes."""
+TOO_DEEP = f"a folder in which paths get longer than {LONGEST_PATH} bytes"
+"""What is said of a folder of which not everything is kept."""
+_SHOWN = 200
+"""Bytes of a path that a sentence has room for."""
+_LONGEST_CALL = 4000
 """Bytes of a path that one system call takes (PATH_MAX is 4096); a deeper folder is reached in several hops."""
+
+
+class Way(NamedTuple):
+    """A folder to be looked into, by the way to it: of thousands within each other each takes no more room than its name."""
+
+    above: Way | None
+    name: bytes
+
+    @property
+    def path(self) -> RawPath:
+        """Return its path relative to where the way begins."""
+        names = [self.name]
+        above = self.above
+        while above is not None:
+            names.append(above.name)
+            above = above.above
+        return b"/".join(reversed(names))
 
 
 class Entry(NamedTuple):
@@ -61,14 +85,17 @@ def opened(root: Path) -> Iterator[int]:
         os.close(handle)
 
 
-def walk(root: int, unreadable: Callable[[bytes], None]) -> Iterator[tuple[bytes, Entry]]:
+def walk(
+    root: int, unreadable: Callable[[bytes], None], too_deep: Callable[[bytes], None] | None = None
+) -> Iterator[tuple[bytes, Entry]]:
     """Yield every name below an open folder with its path relative to it, a folder before what is in it.
 
-    Nothing is recursive, so depth and path length have no limit. A name that vanishes meanwhile is left out.
+    Nothing is recursive. A name that vanishes meanwhile is left out, and so is one whose path is longer than LONGEST_PATH.
 
     Args:
         root: handle of the folder.
         unreadable: told of each folder that cannot be listed; the root's own path is empty.
+        too_deep: told of each folder of which a name was left out for its path; None: `unreadable` is.
     """
     pending = [b""]
     while pending:
@@ -79,10 +106,17 @@ def walk(root: int, unreadable: Callable[[bytes], None]) -> Iterator[tuple[bytes
             if not (folder and isinstance(error, FileNotFoundError)):
                 unreadable(folder)
             continue
-        for path, entry in listed:
+        prefix = folder + b"/" if folder else b""
+        room = LONGEST_PATH - len(prefix)
+        for name, entry in listed:
+            if len(name) > room:
+                continue
+            path = prefix + name
             yield path, entry
             if entry.kind == DIRECTORY:
                 pending.append(path)
+        if any(len(name) > room for name, _ in listed):
+            (too_deep or unreadable)(folder)
 
 
 def entry_of(status: os.stat_result, target: bytes = b"") -> Entry:
@@ -113,7 +147,7 @@ def open_below(root: int, path: bytes, flags: int) -> int:
     Raises:
         OSError: if it cannot be opened.
     """
-    if 0 < len(path) <= _LONGEST_PATH:
+    if 0 < len(path) <= _LONGEST_CALL:
         return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
     *hops, last = _hops(path)
     current = root
@@ -148,15 +182,19 @@ def show_path(path: bytes) -> str:
     return path.decode("utf-8", "backslashreplace")
 
 
+def name_path(path: bytes) -> str:
+    """Return a path as text for a sentence: of one that is very long, how it begins."""
+    return show_path(path) if len(path) <= _SHOWN else f"{show_path(path[:_SHOWN])}... ({len(path)} bytes)"
+
+
 def _list(root: int, folder: bytes) -> list[tuple[bytes, Entry]]:
-    prefix = folder + b"/" if folder else b""
     handle = open_below(root, folder, OPEN_FOLDER)
     try:
         with os.scandir(handle) as names:
             found = [(os.fsencode(one.name), _look(one, handle)) for one in names]
     finally:
         os.close(handle)
-    return [(prefix + name, entry) for name, entry in found if entry is not None]
+    return [(name, entry) for name, entry in found if entry is not None]
 
 
 def _look(one: os.DirEntry[str], folder: int) -> Entry | None:
@@ -171,8 +209,8 @@ def _look(one: os.DirEntry[str], folder: int) -> Entry | None:
 
 def _hops(path: bytes) -> Iterator[bytes]:
     """Cut a path into pieces that one system call takes."""
-    while len(path) > _LONGEST_PATH:
-        cut = path.rindex(b"/", 0, _LONGEST_PATH)
+    while len(path) > _LONGEST_CALL:
+        cut = path.rindex(b"/", 0, _LONGEST_CALL)
         yield path[:cut]
         path = path[cut + 1 :]
     yield path or b"."

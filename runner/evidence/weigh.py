@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.evidence.walk import OPEN_FOLDER, open_below, opened
+from runner.evidence.walk import OPEN_FOLDER, Way, open_below, opened
 
 _BLOCK = 512
 """Bytes of a block as stat(2) counts them, whatever the file system's are."""
@@ -54,17 +54,16 @@ def weigh(roots: Sequence[Path], pace: Callable[[], bool], most_bytes: int, most
 
 def _sizes(root: int) -> Iterator[int]:
     """Yield for each name below an open folder how many bytes it counts for."""
-    pending = [b""]
+    pending: list[Way | None] = [None]
     while pending:
         folder = pending.pop()
-        prefix = folder + b"/" if folder else b""
         # A folder that vanished, or that its owner has locked, has nothing that could be seen.
-        with contextlib.suppress(OSError), _listed(root, folder) as names:
+        with contextlib.suppress(OSError), _listed(root, folder.path if folder else b"") as names:
             for one in names:
                 with contextlib.suppress(FileNotFoundError):
                     status = one.stat(follow_symlinks=False)
                     if stat.S_ISDIR(status.st_mode):
-                        pending.append(prefix + os.fsencode(one.name))
+                        pending.append(Way(folder, os.fsencode(one.name)))
                     yield max(status.st_size, status.st_blocks * _BLOCK) if stat.S_ISREG(status.st_mode) else 0
 
 

@@ -107,6 +107,8 @@ class Task:
 def perform_check(context: Context, task: Task) -> CheckVerdict:
     """Judge a workspace once, in a container of its own on a copy of its own.
 
+    Once everything was stopped nothing is copied or started.
+
     Returns:
         The verdict; if the check could not be performed, one that says why and judges nothing.
     """
@@ -119,11 +121,21 @@ def perform_check(context: Context, task: Task) -> CheckVerdict:
             context.gate.pass_(context.cancellation, context.events)
             return _performed(context, task, task.checker, image)
     except (RunnerError, OSError) as error:
+        if context.cancellation.cancelled:
+            return _stopped(context, task)
         return nothing(task.bare, f"the check could not be performed: {one_line(error)}", iso(now()))
+
+
+def _stopped(context: Context, task: Task) -> CheckVerdict:
+    """Return the verdict of a check that was stopped: without a time, as it has not been judged yet."""
+    why = context.cancellation.why
+    return nothing(task.bare, f"{why} before it was judged; `runner check {task.run}` judges it", None)
 
 
 def _performed(context: Context, task: Task, checker: Checker, image: str) -> CheckVerdict:
     for number in range(1, _TRIES + 1):
+        if context.cancellation.cancelled:
+            return _stopped(context, task)
         try:
             ended, excess = _contained(context, task, checker, image)
             verdict = assess(task.bare, task.check, ended, task.scratch / "out", task.files, excess=excess)
@@ -132,8 +144,8 @@ def _performed(context: Context, task: Task, checker: Checker, image: str) -> Ch
         if not (ended.unanswered or ended.restarted) or context.cancellation.cancelled or number == _TRIES:
             break
         context.gate.pass_(context.cancellation, context.events)
-    if why := context.cancellation.why:
-        return nothing(task.bare, f"{why} before it was judged; `runner check {task.run}` judges it", None)
+    if context.cancellation.cancelled:
+        return _stopped(context, task)
     return verdict.model_copy(update={"image_id": checker.image.id or "", "judged_at": iso(now())})
 
 

@@ -35,7 +35,11 @@ class Known:
         Raises:
             OSError: if they cannot be written.
         """
-        Pending(folder / f"{self.session.id}{SUFFIX}").recover(self.spec, self.spec.calls_file)
+        pending = Pending(folder / f"{self.session.id}{SUFFIX}")
+        try:
+            pending.recover(self.spec, self.spec.calls_file)
+        finally:
+            pending.close()
 
 
 Key = tuple[Path, str, str, int]

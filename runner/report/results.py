@@ -50,6 +50,8 @@ _COLUMNS = (
     Column(title="cost", right=True, rank=4),
 )
 _CRUD = Column(title="crud", right=True, rank=1)
+_NOT_THE_FRAMEWORKS = frozenset({"broken", "cancelled", "skipped"})
+"""Outcomes that say nothing about a framework: such a run's numbers stand in no median."""
 _METRIC_NOTES = {
     "tokens_in": "tokens",
     "cpu_seconds": "cpu",
@@ -59,7 +61,7 @@ _METRIC_NOTES = {
 
 
 def result_table(runs: Iterable[RunFacts], reasons: Mapping[str, str] | None = None) -> Table:
-    """Return one row per framework and scenario; numbers are medians over its finished runs.
+    """Return one row per framework and scenario; numbers are medians over its runs that came to an end of their own.
 
     A fork has a row of its own: it did other steps than a repetition, from another beginning.
 
@@ -74,8 +76,9 @@ def result_table(runs: Iterable[RunFacts], reasons: Mapping[str, str] | None = N
     labels = sorted({run.model_label for run in everything})
     notes = ["wall, tokens, cpu and memory are medians per run"] if everything else []
     notes += label_notes(labels)
+    notes += left_out_notes(everything)
     notes += unmeasured_notes(everything, reasons or {})
-    judged = any(run.metrics.get("crud_effectiveness") is not None for run in everything)
+    judged = any(run.metrics.get("crud_effectiveness") is not None for run in counted(everything))
     if judged:
         notes.append("crud: operations that work of those asked for, after the last step that was judged; median")
     return Table(
@@ -107,8 +110,8 @@ def _row(framework: str, scenario: str, runs: Sequence[RunFacts], *, judged: boo
         _median(runs, "wall_seconds", duration),
         _median(runs, "tokens_in", count),
         _median(runs, "tokens_out", count),
-        _median(runs, "tokens_in", count, per="steps_total"),
-        _median(runs, "tokens_out", count, per="steps_total"),
+        _median(runs, "tokens_in", count, per="steps_performed"),
+        _median(runs, "tokens_out", count, per="steps_performed"),
         _median(runs, "cpu_seconds", duration),
         _median(runs, "peak_memory_bytes", size),
         _median(runs, "cost_usd", usd),
@@ -123,14 +126,14 @@ def otherwise(outcomes: Iterable[str | None]) -> str:
 
 
 def _median(runs: Sequence[RunFacts], name: str, write: Callable[[float | None], str], per: str = "") -> Cell:
-    """Write the median of a metric over the runs that have it, marked if some finished run has not."""
-    finished = [run for run in runs if run.outcome is not None]
-    values = [value for run in finished if (value := ratio(run.metrics, name, per)) is not None]
+    """Write the median of a metric over the runs that count and have it, marked if some that counts has not."""
+    some = counted(runs)
+    values = [value for run in some if (value := ratio(run.metrics, name, per)) is not None]
     if not values:
         return Cell(DASH, Tone.FAINT)
     middle = median(values)
     text = write(round(middle) if write is count else middle)
-    return Cell(text if len(values) == len(finished) else f"{text}*")
+    return Cell(text if len(values) == len(some) else f"{text}*")
 
 
 def ratio(metrics: Metrics, name: str, per: str = "") -> float | None:
@@ -142,16 +145,27 @@ def ratio(metrics: Metrics, name: str, per: str = "") -> float | None:
     return value / divisor if divisor else None
 
 
+def counted(runs: Iterable[RunFacts]) -> list[RunFacts]:
+    """Return the runs that medians are of: those that have ended, and say something about their framework."""
+    return [run for run in runs if run.outcome is not None and run.outcome not in _NOT_THE_FRAMEWORKS]
+
+
+def left_out_notes(runs: Iterable[RunFacts]) -> list[str]:
+    """Return a sentence about finished runs that are in no median, if there are any."""
+    left_out = otherwise(run.outcome for run in runs if run.outcome in _NOT_THE_FRAMEWORKS)
+    return [f"not in the medians: {left_out}, which says nothing about a framework"] if left_out else []
+
+
 def unmeasured_notes(runs: Iterable[RunFacts], reasons: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each shown metric that some finished run has not, saying why."""
-    finished = [run for run in runs if run.outcome is not None]
+    """Return a sentence for each shown metric that some run in the medians has not, saying why."""
+    some = counted(runs)
     notes: list[str] = []
     for name, title in _METRIC_NOTES.items():
-        missing = sum(run.metrics.get(name) is None for run in finished)
+        missing = sum(run.metrics.get(name) is None for run in some)
         if not missing:
             continue
         why = f": {reasons[name]}" if reasons.get(name) else ""
-        whole = missing == len(finished)
+        whole = missing == len(some)
         notes.append(f"{DASH} {title} not measured{why}" if whole else f"* {title} of {missing} not measured{why}")
     return notes
 

@@ -52,6 +52,10 @@ def run(args: Namespace, console: Console) -> int:
     for line in not_passed(found.verdicts):
         console.result(f"  {line}")
     console.result(f"{found.subject}: checks: {checks_words(found.verdicts)}")
+    if found.cancelled:
+        console.say(
+            "stopped before everything was judged; what had been judged before stays, and the same command judges"
+        )
     if found.kept is not None:
         console.say(f"verdicts in {found.kept}; older ones stay where they are")
     return code

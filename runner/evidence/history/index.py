@@ -22,8 +22,10 @@ from runner.evidence.manifest import Skipped
 from runner.evidence.walk import DIRECTORY, FILE, LINK, RawPath, show_path
 
 VERSION = 1
-_LARGEST = 1024**3
-"""Bytes of an index that are read: it comes from a file, which may be anybody's."""
+LARGEST = 256 * 1024**2
+"""Bytes of an index, not compressed: it comes from a file, which may be anybody's."""
+MOST = 2_000_000
+"""Paths of an index: lines that somebody made up are short, and each takes room once it is read."""
 _LONGEST_LINE = 16 * 1024**2
 _CHUNK = 1024 * 1024
 _DIGEST = 64
@@ -63,12 +65,22 @@ def same(one: Node, other: Node) -> bool:
 
 
 def encode(index: Index) -> bytes:
-    """Return an index as bytes; equal ones give equal bytes."""
+    """Return an index as bytes; equal ones give equal bytes.
+
+    Raises:
+        StorageError: if it is larger than one that is read again.
+    """
     head = {"version": VERSION, "skipped": [[_text(one.path), one.reason] for one in index.skipped]}
     lines = [json.dumps(head)]
     lines += [_line(path, node) for path, node in sorted(index.nodes.items())]
+    text = "\n".join(lines).encode("ascii")
+    if len(text) > LARGEST or len(index.nodes) > MOST:
+        raise StorageError(
+            f"the workspace cannot be kept: {len(index.nodes)} paths are more than the history can list",
+            hint="leave some of them out with `exclude_files`, or say `history: off`",
+        )
     packed = compressor("zstd")
-    return packed.compress("\n".join(lines).encode("ascii")) + packed.flush()
+    return packed.compress(text) + packed.flush()
 
 
 def decode(data: bytes) -> Index:
@@ -81,7 +93,7 @@ def decode(data: bytes) -> Index:
         with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)) as stream:
             lines = _lines(io.BufferedReader(cast("io.RawIOBase", stream), _CHUNK))
             head: Any = next(lines, None)
-            nodes = dict(map(_node, lines))
+            nodes = _nodes(lines)
         skipped = tuple(Skipped(path=_bytes(path), reason=str(reason)) for path, reason in head["skipped"])
     except (KeyError, RecursionError, TypeError, ValueError, *DECOMPRESSION_ERRORS) as error:
         raise StorageError("an index of the history cannot be used", why=str(error)) from None
@@ -94,12 +106,23 @@ def decode(data: bytes) -> Index:
 
 def _lines(stream: io.BufferedReader) -> Iterator[Any]:
     """Yield the values of an index, one at a time: all lines at once would be several times as large."""
-    left = _LARGEST
+    left = LARGEST
     while line := stream.readline(_LONGEST_LINE):
         left -= len(line)
         if left < 0:
-            raise ValueError(f"it has more than {_LARGEST} bytes")
+            raise ValueError(f"it has more than {LARGEST} bytes")
         yield json.loads(line)
+
+
+def _nodes(lines: Iterator[Any]) -> dict[RawPath, Node]:
+    nodes: dict[RawPath, Node] = {}
+    for path, node in map(_node, lines):
+        if path in nodes:
+            raise ValueError(f"it has {show_path(path)!r} twice")
+        if len(nodes) == MOST:
+            raise ValueError(f"it has more than {MOST} paths")
+        nodes[path] = node
+    return nodes
 
 
 def _check(nodes: Mapping[RawPath, Node]) -> None:

@@ -23,7 +23,18 @@ from runner.evidence.history.seen import Seen
 from runner.evidence.manifest import Skipped
 from runner.evidence.pack import Packer
 from runner.evidence.tree import TreeScan
-from runner.evidence.walk import DIRECTORY, FILE, LINK, Entry, RawPath, open_below, opened, show_path
+from runner.evidence.walk import (
+    DIRECTORY,
+    FILE,
+    LINK,
+    TOO_DEEP,
+    Entry,
+    RawPath,
+    name_path,
+    open_below,
+    opened,
+    show_path,
+)
 
 LARGEST_FILE = 8 * 1024**3
 """Bytes of the largest file that is kept: a sparse file may claim to be larger than any disk."""
@@ -134,6 +145,7 @@ def keep(
         work = _Work(history=history, found=found, root=root, entries=scan.entries, number=name[0])
         work.skipped += left_out
         work.skipped += [Skipped(path=path, reason=_CLOSED) for path in scan.unreadable]
+        work.skipped += [Skipped(path=path, reason=TOO_DEEP) for path in scan.too_deep]
         try:
             nodes = work.nodes()
             layer = work.write(plan_layer(found.index.nodes, nodes, short=alone), nodes)
@@ -292,4 +304,4 @@ def _notes(skipped: Sequence[Skipped], before: Sequence[Skipped]) -> tuple[str, 
     if not new:
         return ()
     more = f", and {len(new) - _SHOWN} more" if len(new) > _SHOWN else ""
-    return (f"not in the history: {'; '.join(str(one) for one in new[:_SHOWN])}{more}",)
+    return (f"not in the history: {'; '.join(f'{name_path(one.path)}: {one.reason}' for one in new[:_SHOWN])}{more}",)

@@ -9,7 +9,7 @@ from typing import Any
 from runner.evidence.judged import whole_verdicts
 from runner.evidence.layout import RunLayout
 from runner.evidence.measures.efficiency import efficiency
-from runner.evidence.measures.of_run import AT_THE_END, AVERAGED, last, mean
+from runner.evidence.measures.of_run import AT_THE_END, AVERAGED, Place, last, mean
 from runner.evidence.measures.quality import quality
 from runner.evidence.metrics import read_totals
 from runner.evidence.readings import Number, Reading, combine, unmeasured
@@ -48,11 +48,13 @@ def judged_again(metrics: Mapping[str, Any], verdicts: Sequence[CheckVerdict]) -
     if not metrics or not verdicts:
         return metrics
     steps = [one for one in metrics.get("per_step") or () if isinstance(one, dict)]
-    found = [(str(one.get("step")), quality(verdicts, _index(one))) for one in steps]
-    judged = [
-        {**one, **{name: reading.value for name, reading in {**readings, **_per_unit(readings, steps[:place])}.items()}}
-        for place, (one, (_, readings)) in enumerate(zip(steps, found, strict=True), start=1)
-    ]
+    found: list[Place] = []
+    judged: list[Mapping[str, Any]] = []
+    for place, one in enumerate(steps, start=1):
+        readings = quality(verdicts, _index(one)) if _took_part(one) else {}
+        own = {**readings, **_per_unit(readings, steps[:place])} if readings else {}
+        judged.append({**one, **{name: reading.value for name, reading in own.items()}})
+        found += [(f"step {one.get('step')}", readings)] if readings else []
     whole = {name: last(name, found) for name in AT_THE_END} | {
         name: mean(name, found) for name in AVERAGED if name not in _OWN
     }
@@ -63,6 +65,14 @@ def judged_again(metrics: Mapping[str, Any], verdicts: Sequence[CheckVerdict]) -
     )
     about = {**(metrics.get("about") or {}), **{name: one.about(name).model_dump() for name, one in whole.items()}}
     return {**metrics, **{name: one.value for name, one in whole.items()}, "per_step": judged, "about": about}
+
+
+def _took_part(step: Mapping[str, Any]) -> bool:
+    """Tell whether a step was performed or decided, as far as its line tells: only such a one says what a run came to.
+
+    Of a step that was decided, which is no attempt, a rate of automation is known; of one that was left out, nothing.
+    """
+    return bool(step.get("attempts")) or step.get("automation_rate") is not None
 
 
 def _per_unit(readings: Mapping[str, Reading], until: Sequence[Mapping[str, Any]]) -> Mapping[str, Reading]:

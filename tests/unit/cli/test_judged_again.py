@@ -28,7 +28,9 @@ def judged(output: Path) -> RunLayout:
     path.write_text(record.model_copy(update={"run": run}).model_dump_json())
     layout = RunLayout(path.parent)
     metrics = json.loads(layout.metrics.read_bytes())
-    layout.metrics.write_text(json.dumps({**metrics, "imports_ok": 0.0, "per_step": [{"step": "a", "index": 1}]}))
+    layout.metrics.write_text(
+        json.dumps({**metrics, "imports_ok": 0.0, "per_step": [{"step": "a", "index": 1, "attempts": 1}]})
+    )
     with open_ledger(ledger_path(output)) as ledger:
         ledger.register([run], output)
         lease = ledger.lease(run, current())

@@ -115,6 +115,7 @@ def test_attempts_add_and_peaks_do_not(attempt: AttemptRecord) -> None:
         "waiting_seconds": 20.0,
         "cost_usd": 1.0,
         "steps_total": 1,
+        "steps_performed": 1,
         "steps_passed": 1,
         "attempts": 2,
         "artifact_files": 4,
@@ -142,7 +143,9 @@ def test_run_adds_steps_and_leaves_out_the_skipped(attempt: AttemptRecord) -> No
     assert report.totals["wall_seconds"] == 4.0
     assert report.totals["peak_memory_bytes"] == 100
     assert report.totals["tokens_in"] == 60
-    assert (report.totals["steps_total"], report.totals["steps_passed"], report.totals["attempts"]) == (3, 1, 2)
+    counted = ("steps_total", "steps_performed", "steps_passed", "attempts")
+    assert [report.totals[name] for name in counted] == [3, 2, 1, 2]
+    assert [one["steps_performed"] for one in report.per_step] == [1, 1, 0]
     assert report.totals["artifact_files"] == 9
     assert [(one["step"], one["index"], one["cpu_seconds"]) for one in report.per_step] == [
         ("a", 1, 1.0),
@@ -283,6 +286,9 @@ def test_workspace_that_cannot_be_read(attempt: AttemptRecord) -> None:
     skipped = step_metrics(_step("a", 1, [], tree=None)).about["artifact_files"]
     assert skipped.reason == "the step was not performed"
     assert (about.status, about.exact, about.reason) == ("partial", False, "1 folders could not be listed")
+    both = dataclasses.replace(partial, too_deep=(b"a", b"b"))
+    reason = step_metrics(_step("a", 1, [], tree=both)).about["artifact_files"].reason
+    assert reason == "1 folders could not be listed, 2 folders hold paths that are too long"
     assert _run([], None).totals["artifact_bytes"] is None
 
 
@@ -439,7 +445,7 @@ def test_the_table_has_every_metric_once(tmp_path: Path, attempt: AttemptRecord)
         rows = list(csv.DictReader(stream))
     keys = [(one["level"], one["step"], one["attempt"], one["phase"], one["metric"]) for one in rows]
     assert len(set(keys)) == len(keys)
-    assert [sum(key[0] == level for key in keys) for level in ("run", "step", "attempt", "phase")] == [42, 84, 13, 9]
+    assert [sum(key[0] == level for key in keys) for level in ("run", "step", "attempt", "phase")] == [43, 86, 13, 9]
     by_key = dict(zip(keys, rows, strict=True))
     assert by_key["run", "", "", "", "cpu_seconds"]["value"] == "1.0"
     assert by_key["phase", "a", "1", "plan, or so", "wall_seconds"]["value"] == "1.5"

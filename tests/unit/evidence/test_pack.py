@@ -96,6 +96,40 @@ def test_what_is_missing_of_a_file_is_told(tmp_path: Path) -> None:
     assert packer.tar_sha256 == hashlib.sha256(tar + trailer(len(tar))).hexdigest()
 
 
+@pytest.mark.parametrize("before", [CHUNK - 512, CHUNK - 100, CHUNK - 513])
+def test_a_header_is_not_taken_for_what_cannot_be_read(tmp_path: Path, before: int) -> None:
+    """What opens and cannot be read leaves nothing in the tar, also if its header fills a chunk or reaches beyond it."""
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with Packer(io.BytesIO(), "zstd") as packer:
+        packer.write(b"b" * before)
+        with pytest.raises(ReadError) as caught:
+            packer.read(b"h" * 512, folder, 10, hashlib.sha256())
+        packer.close()
+    os.close(folder)
+    assert (caught.value.strerror, caught.value.begun) == ("Is a directory", False)
+    assert packer.tar_sha256 == hashlib.sha256(b"b" * before + trailer(before)).hexdigest()
+
+
+class _Strange(io.BytesIO):
+    def write(self, *_: object) -> int:
+        raise LookupError("an error that nobody foresaw")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("chunks", [0, 1, 40])
+def test_a_thread_that_ends_too_soon_is_no_good_end(chunks: int) -> None:
+    """Whatever ends the thread that packs, the writer gets an error and does not wait for ever."""
+
+    def pack() -> None:
+        with Packer(_Strange(), "gzip") as packer:
+            for _ in range(chunks):
+                packer.write(random.Random(3).randbytes(CHUNK))
+            packer.close()
+
+    with pytest.raises(OSError, match="ended too soon"):
+        pack()
+
+
 @pytest.mark.parametrize("kind", ["zstd", "gzip"])
 @pytest.mark.parametrize("body", [b"", b"b" * 512, DATA[: 3 * CHUNK]])
 def test_the_last_part_is_found(kind: str, body: bytes) -> None:

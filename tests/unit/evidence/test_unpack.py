@@ -86,7 +86,7 @@ def test_only_what_is_wanted(layout: RunLayout, tmp_path: Path) -> None:
         ([_file(b"a/../../evil")], "a/../../evil: leads out"),
         ([TarLink(path=b"a", target=b"b"), _file(b"a/evil")], "a/evil: stands in what is no folder"),
         ([_file(b"a"), _file(b"a/evil")], "a/evil: stands in what is no folder"),
-        ([_file(b"b"), _file(b"b")], "b: is not in the manifest, or there twice"),
+        ([_file(b"b"), _file(b"b")], "it lists b twice"),
     ],
 )
 def test_members_that_lead_elsewhere(tmp_path: Path, members: list[TarMember], words: str) -> None:
@@ -283,6 +283,10 @@ def test_headers_that_claim_too_much(tmp_path: Path, after: bytes, words: str) -
         (b'{"version": 1,\n"members": [\n3\n]}\n', "a line of it is no JSON object"),
         (b'{"version": 1,\n"members": [\n{"path": null, "type": "directory"}\n]}\n', "no usable 'NoneType'"),
         (b'{"version": 1,\n"members": [\n{"path": "a", "type": "directory"},\n', "ends too soon"),
+        (
+            b'{"version": 1,\n"members": [\n' + b'{"path": "a", "type": "directory"},\n' * 2 + b"]}\n",
+            "it lists a twice",
+        ),
         (b'{"version": 1,\n"members": [\n' + b" " * 2_000_000 + b"3\n]}\n", "Expecting value"),
     ],
 )
@@ -294,6 +298,23 @@ def test_manifests_that_are_none(tmp_path: Path, manifest: bytes, words: str) ->
     assert any(words in str(one) for one in verify_archive(forged))
     with pytest.raises(StorageError, match="manifest cannot be used"):
         archived_contents(forged, "generated_artifacts")
+
+
+def test_as_many_members_as_there_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive of more members than may be is neither written nor read, and told apart from one of just as many."""
+    layout = RunLayout(tmp_path / "run")
+    layout.root.mkdir()
+    for number in range(3):
+        (layout.root / str(number)).write_text("x")
+    monkeypatch.setattr("runner.evidence.archive.MOST", 3)
+    written = write_archive(layout, "zstd").path
+    monkeypatch.setattr("runner.evidence.manifest.MOST", 3)
+    assert verify_archive(written) == []
+    monkeypatch.setattr("runner.evidence.manifest.MOST", 2)
+    assert "lists more than 2 members" in str(verify_archive(written))
+    monkeypatch.setattr("runner.evidence.archive.MOST", 2)
+    with pytest.raises(StorageError, match="3 members are more than an archive can list"):
+        write_archive(layout, "zstd")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from runner.gateway.bodies import Bodies, read_body
 from runner.gateway.calls import Call, append_call, read_calls
+from runner.gateway.known import Known
 from runner.gateway.leftovers import hold, remove_leftovers
 from runner.gateway.pending import ENDED, SUFFIX, Pending
 from runner.gateway.session import Session, SessionSpec
@@ -48,6 +49,24 @@ def test_left_call_gets_its_line_once(tmp_path: Path, make_spec: Spec) -> None:
     assert (call.n, call.attempt, call.step, call.run) == (7, 2, spec.step, spec.run)
     assert (call.time, call.path, call.stream, call.model_asked) == (FACTS["time"], FACTS["path"], True, "gpt")
     assert (call.error, call.fault, call.usage_source, call.tokens_in) == (ENDED, "runner", "unknown", None)
+
+
+def test_what_a_process_left_is_taken_up_without_keeping_the_journal_open(tmp_path: Path, make_spec: Spec) -> None:
+    """Recovering a session's calls leaves no file open, whether it can be done or not."""
+    left = Pending(tmp_path / f"a{SUFFIX}")
+    left.begin(1, FACTS)
+    left.close()
+    spec = make_spec()
+    known = Known(spec=spec, session=SESSION, on_call=lambda *_: None)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    spec.calls_file.mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        known.recover(tmp_path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    spec.calls_file.rmdir()
+    known.recover(tmp_path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert _numbers(spec) == [1]
 
 
 def test_call_with_a_line_gets_no_second_one(tmp_path: Path, make_spec: Spec) -> None:

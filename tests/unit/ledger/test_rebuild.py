@@ -301,7 +301,7 @@ def test_numbers_are_those_of_the_newest_verdicts(
 ) -> None:
     """A run that was judged again after its end has what it was judged to be last, after a rebuild too."""
     layout = write_run(make_record(make_run()))
-    write_json(layout.metrics, {**dict.fromkeys(METRIC_NAMES), "per_step": [{"step": "a", "index": 1}]})
+    write_json(layout.metrics, {**dict.fromkeys(METRIC_NAMES), "per_step": [{"step": "a", "index": 1, "attempts": 1}]})
     figures = {"tests_passed": 3, "tests_total": 4}
     said = (Assertion(id="ok", verdict="passed"),)
     verdict = CheckVerdict(

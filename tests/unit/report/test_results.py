@@ -14,7 +14,7 @@ from runner.report.tables import Tone, fit
 def facts(
     framework: str = "mini", scenario: str = "crud", outcome: str | None = "passed", **metrics: float | None
 ) -> RunFacts:
-    """Return the facts of a run whose steps are two."""
+    """Return the facts of a run two of whose three steps were performed."""
     return RunFacts(
         run_id=f"{scenario}-r1-0123456789",
         framework=framework,
@@ -23,7 +23,7 @@ def facts(
         outcome=outcome,
         reason="",
         model_label="scripted model",
-        metrics={"steps_total": 2, **metrics},
+        metrics={"steps_total": 3, "steps_performed": 2, **metrics},
     )
 
 
@@ -66,6 +66,29 @@ def test_unmeasured_is_no_nought() -> None:
     notes = result_table(runs, {"cost_usd": "scripted model"}).notes
     assert "* tokens of 1 not measured" in notes
     assert f"{DASH} cost not measured: scripted model" in notes
+
+
+@pytest.mark.parametrize("outcome", ["broken", "cancelled", "skipped"])
+def test_what_says_nothing_about_a_framework_is_in_no_median(outcome: str) -> None:
+    """Runs that broke or were stopped are counted and named, and no number is of them; failed ones are in."""
+    runs = [
+        facts(wall_seconds=10, tokens_in=100, tokens_out=10, crud_effectiveness=1.0),
+        facts(outcome="failed", wall_seconds=30, tokens_in=300, tokens_out=30, crud_effectiveness=0.5),
+        facts(outcome=outcome, wall_seconds=9999, tokens_out=0, crud_effectiveness=0.0),
+    ]
+    row = cells(runs)
+    assert (row["passed"], row["wall"], row["tokens in"], row["out/step"]) == ("1/3", "20 s", "200", "10")
+    assert row["crud"] == cells(runs[:2])["crud"]
+    notes = result_table(runs).notes
+    assert f"not in the medians: 1 {outcome}, which says nothing about a framework" in notes
+    assert not any("tokens" in note for note in notes[1:] if "not measured" in note)
+    assert not any("medians:" in note for note in result_table(runs[:2]).notes)
+
+
+def test_without_a_run_that_says_something_there_are_no_numbers() -> None:
+    """A row of nothing but broken runs has dashes, and no column for what was judged of them."""
+    row = cells([facts(outcome="broken", wall_seconds=1, crud_effectiveness=1.0)])
+    assert (row["passed"], row["otherwise"], row["wall"], "crud" in row) == ("0/1", "1 broken", DASH, False)
 
 
 def test_what_did_not_pass_is_named() -> None:

@@ -168,6 +168,7 @@ def test_target_must_be_free(kept: World, tmp_path: Path) -> None:
         (bytes(20_000_000), "Expecting value"),
         (b"", "NoneType"),
         (b'{"version": 1, "skipped": []}\n3', "int"),
+        (b'{"version": 1, "skipped": []}\n["a", "d", 493]\n["a", "d", 493]', "'a' twice"),
     ],
 )
 def test_what_is_no_index(text: bytes, words: str) -> None:
@@ -175,3 +176,18 @@ def test_what_is_no_index(text: bytes, words: str) -> None:
     with pytest.raises(StorageError, match="cannot be used") as caught:
         decode(zstandard.compress(text))
     assert words in caught.value.why
+
+
+def test_as_much_as_an_index_may_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index of more paths or bytes than may be is neither written nor read."""
+    index = Index(nodes={b"a": Node("directory", 0o755), b"b": Node("directory", 0o755)})
+    data = encode(index)
+    assert decode(data) == index
+    for name, words in (("MOST", "more than 1 paths"), ("LARGEST", "more than 1 bytes")):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"runner.evidence.history.index.{name}", 1)
+            with pytest.raises(StorageError, match="2 paths are more than the history can list"):
+                encode(index)
+            with pytest.raises(StorageError) as caught:
+                decode(data)
+            assert words in caught.value.why

@@ -9,18 +9,23 @@ from typing import Any
 import pytest
 from support.verdicts import Judged, said
 
+from runner.engine.protocol import Usage
 from runner.evidence.judged import index_verdicts, keep_verdict
 from runner.evidence.layout import RunLayout
 from runner.evidence.measures.again import judged_again, newest_totals
-from runner.evidence.metrics import read_totals
+from runner.evidence.measures.autonomy import autonomy
+from runner.evidence.measures.of_run import AT_THE_END, AVERAGED, PER_UNIT
+from runner.evidence.measures.quality import quality
+from runner.evidence.metrics import MeasuredStep, read_totals, run_metrics, step_metrics, with_readings
+from runner.evidence.records import AttemptRecord, DecisionRecord, StepRecord
 
 METRICS: dict[str, Any] = {
     "tokens_in": 10,
     "crud_effectiveness": None,
     "automation_rate": 0.5,
     "per_step": [
-        {"step": "a", "index": 1, "tokens_in": 4, "crud_effectiveness": None},
-        {"step": "b", "index": 2, "tokens_in": 6, "crud_effectiveness": None},
+        {"step": "a", "index": 1, "attempts": 1, "tokens_in": 4, "crud_effectiveness": None},
+        {"step": "b", "index": 2, "attempts": 1, "tokens_in": 6, "crud_effectiveness": None},
     ],
     "about": {"tokens_in": {"reason": ""}, "crud_effectiveness": {"reason": "there was no image that judges"}},
 }
@@ -77,6 +82,45 @@ def test_what_quality_costs_goes_with_it(judged: Judged) -> None:
     unmetered = judged_again({**metrics, "cost_usd": None, "about": {"cost_usd": {"reason": "no price"}}}, verdicts)
     assert unmetered["quality_per_dollar"] is None
     assert unmetered["about"]["quality_per_dollar"]["reason"] == "no price"
+
+
+def test_a_step_that_was_left_out_has_no_say(judged: Judged, attempt: AttemptRecord, step: StepRecord) -> None:
+    """Of a run that ended before its last step, and of one decided by a person, it is what the run's metrics have."""
+    verdicts = [
+        judged([*said("passed", *ALL[:4]), *said("failed", *ALL[4:])]),
+        judged([*said("passed", *ALL[:3]), *said("failed", *ALL[3:])], index=2),
+        judged(index=3, reason="step c was skipped"),
+    ]
+    performed: dict[str, object] = {"attempts": (attempt,)}
+    decision = DecisionRecord(decision="approve", by="person", asked_at="", decided_at="")
+    decided: dict[str, object] = {"decision": decision, "kind": "approval"}
+    changes: dict[str, dict[str, object]] = {"a": performed, "b": decided, "c": {"outcome": "skipped"}}
+    records = [
+        step.model_copy(update={"id": name, "index": index, **more})
+        for index, (name, more) in enumerate(changes.items(), 1)
+    ]
+    steps = []
+    for one in records:
+        tried = tuple((each, Usage(), None, None) for each in one.attempts)
+        own = step_metrics(
+            MeasuredStep(step=one.id, index=one.index, outcome=one.outcome, attempts=tried, tree=None, model=None)
+        )
+        took_part = one.attempts or one.decision is not None
+        later = {**autonomy(one, []), **quality(verdicts, one.index)} if took_part else {}
+        steps.append((one, with_readings(own, later)))
+    report = run_metrics(steps, None)
+    found = judged_again(json.loads(json.dumps(report.content())), verdicts)
+    names = (*AT_THE_END, *AVERAGED, *PER_UNIT)
+    assert {name: found[name] for name in names} == {name: report.totals[name] for name in names}
+    assert found["per_step"] == list(report.per_step)
+    assert [found[name] for name in ("crud_effectiveness", "zero_defect", "availability")] == [0.25, 0, 1]
+
+
+def test_a_run_of_no_step_has_no_quality(judged: Judged) -> None:
+    """What was judged of a run none of whose steps was performed is nothing."""
+    metrics = {"per_step": [{"step": "a", "index": 1, "attempts": 0, "automation_rate": None}]}
+    found = judged_again(metrics, [judged(said("passed", *ALL))])
+    assert (found["crud_effectiveness"], found["availability"]) == (None, None)
 
 
 @pytest.fixture
