@@ -164,7 +164,7 @@ def open_bundle(path: Path) -> Iterator[OpenBundle]:
     try:
         tar = plain_tar(path)
     except FileNotFoundError as error:
-        raise ConfigError(f"there is no file {path}") from error
+        raise ConfigError(f"there is no file {path}", hint="`runner export RUN --bundle FILE` writes one") from error
     except (tarfile.TarError, OSError) as error:
         raise _no_bundle(path, str(error)) from error
     with tar:
