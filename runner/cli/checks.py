@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from runner.engine.admission import measure_space
 from runner.engine.protocol import EngineInfo
-from runner.errors import ExitCode, ImageError, RunnerError
+from runner.errors import ConfigError, ExitCode, ImageError, RunnerError
 from runner.report.format import size
 from runner.spec.model import Model
 
@@ -43,7 +43,8 @@ class Finding:
 
 def failed(name: str, error: RunnerError) -> Finding:
     """Return the finding of an error."""
-    text = " ".join(part for part in (error.what, error.why) if part)
+    head = f"{error.where}: {error.what}" if error.where else error.what
+    text = " ".join(part for part in (head, error.why) if part)
     return Finding(name=name, status="fail", text=text, hint=error.hint, code=error.exit_code)
 
 
@@ -103,13 +104,27 @@ def writable_finding(name: str, folder: Path) -> Finding:
     existing = next(one for one in (folder, *folder.parents) if one.exists())
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
         return Finding(name=name, status="ok", text=f"{folder} can be written")
+    what = f"cannot be written by uid {os.getuid()}" if existing.is_dir() else "is a file, and no folder"
     return Finding(
         name=name,
         status="fail",
-        text=f"{existing} cannot be written by uid {os.getuid()}",
+        text=f"{existing} {what}",
         hint=f"ls -ld {existing}",
         code=ExitCode.STORAGE,
     )
+
+
+def site_finding(environment: Mapping[str, str]) -> Finding:
+    """Look whether the machine's rules can be read, where there are any."""
+    from runner.cli.image_stage import site_file, site_of
+
+    try:
+        site_of(environment)
+    except ConfigError as error:
+        return failed("site", error)
+    file = site_file(environment)
+    text = f"the rules of this machine are in {file}" if file.exists() else f"no rules of this machine: no {file}"
+    return Finding(name="site", status="ok", text=text)
 
 
 def user_finding(environment: Mapping[str, str]) -> Finding:

@@ -128,6 +128,9 @@ def _unpacked(archive: Path) -> Place:
 def _no_such_run(output: Path, text: str, everything: list[Place]) -> ConfigError:
     import difflib
 
+    run, at, step = text.partition("@")
+    if at:
+        return ConfigError(f"{text} is a step, and a run is wanted", hint=f"leave out @{step}: {run}")
     if not everything:
         return ConfigError(f"there is no run {text}", why=f"{output} holds no runs", hint="runner go")
     names = [one.run_id for one in everything] + [f"{one.framework}/{one.run_id}" for one in everything]

@@ -198,6 +198,14 @@ def past_of(layout: RunLayout, record: RunRecord, done: frozenset[str]) -> Past:
     return Past(outcomes={name: records[name].outcome for name in done if name in records}, outputs=outputs)
 
 
+def unread_prompts(fork: Run, prompts: Mapping[str, str]) -> str:
+    """Return a note that new prompts make no difference to a model whose answers were prepared; empty if they do."""
+    if not prompts or fork.model is None or fork.model.provider != "scripted":
+        return ""
+    steps = ", ".join(f"`{name}`" for name in prompts)
+    return f"scripted model: its answers were prepared, and do not depend on the prompt of {steps}"
+
+
 def prompts_of(texts: Sequence[str]) -> dict[str, str]:
     """Return new prompts by step from `STEP=TEXT` and `STEP=@FILE`.
 
@@ -217,7 +225,8 @@ def _read(name: str) -> str:
     try:
         return Path(name).expanduser().read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the prompt in {name}", why=str(error)) from None
+        hint = "write --prompt STEP=@FILE with a file of UTF-8 text, or the text itself: --prompt STEP=TEXT"
+        raise ConfigError(f"cannot read the prompt in {name}", why=str(error), hint=hint) from None
 
 
 def _model(workplace: Workplace, parent: Run, text: str | None) -> Model | None:

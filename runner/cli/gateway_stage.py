@@ -15,7 +15,7 @@ from runner.gateway.budgets import spent_by
 from runner.gateway.calls import read_calls
 from runner.gateway.egress.index_settings import index_settings
 from runner.gateway.prices import Prices, load_prices
-from runner.gateway.settings import GatewaySettings, Spent, gateway_settings
+from runner.gateway.settings import GatewaySettings, Spent, find_prices, gateway_settings
 from runner.ledger.rows import LedgerRow
 from runner.spec.load import Inputs
 from runner.spec.model import Budgets, Model
@@ -33,10 +33,7 @@ def gateway_of(workplace: Workplace, inputs: Inputs) -> GatewaySettings | None:
         ConfigError: if the key is missing, the table of prices cannot be used, or a budget in dollars has no price.
     """
     experiment = inputs.experiment.value
-    frameworks = {name: one.value for name, one in inputs.frameworks.items()}
-    scenarios = {name: one.value for name, one in inputs.scenarios.items()}
-    workflows = {name: one.value for name, one in inputs.workflows.items()}
-    if not wants_gateway(experiment, frameworks, scenarios, workflows):
+    if not _is_wanted(inputs):
         return None
     settings = gateway_settings(
         experiment.model,
@@ -45,12 +42,30 @@ def gateway_of(workplace: Workplace, inputs: Inputs) -> GatewaySettings | None:
         budget=experiment.budgets.experiment,
     )
     # Read here, so that a mistake in it is found before anything is built.
-    prices = load_prices(settings.prices)
-    if experiment.model is not None:
-        _require_prices(experiment.model, experiment.budgets, prices)
+    require_prices(workplace, inputs)
     if experiment.packages is not None and experiment.packages.before is not None:
         return replace(settings, index=index_settings(workplace.environment))
     return settings
+
+
+def require_prices(workplace: Workplace, inputs: Inputs) -> None:
+    """Read the table of prices that an experiment's gateway would have, and see that its budgets can be kept.
+
+    Raises:
+        ConfigError: if the table cannot be used, or a budget in dollars has no price.
+    """
+    experiment = inputs.experiment.value
+    if experiment.model is not None and _is_wanted(inputs):
+        prices = load_prices(find_prices(experiment.model, workplace.project.root))
+        _require_budgets(experiment.model, experiment.budgets, prices)
+
+
+def _is_wanted(inputs: Inputs) -> bool:
+    """Tell whether some step has a way out."""
+    frameworks = {name: one.value for name, one in inputs.frameworks.items()}
+    scenarios = {name: one.value for name, one in inputs.scenarios.items()}
+    workflows = {name: one.value for name, one in inputs.workflows.items()}
+    return wants_gateway(inputs.experiment.value, frameworks, scenarios, workflows)
 
 
 def packages_folder(workplace: Workplace, experiment: Experiment) -> Path | None:
@@ -70,7 +85,7 @@ def spent_before(output: Path, rows: Iterable[LedgerRow]) -> Spent:
     return spent_by(call for folder in folders for call in read_calls(RunLayout(folder).calls).calls)
 
 
-def _require_prices(model: Model, budgets: Budgets, prices: Prices) -> None:
+def _require_budgets(model: Model, budgets: Budgets, prices: Prices) -> None:
     """Refuse a budget in dollars that could not be kept, since no call would have a price."""
     limited = [name for name in ("step", "run", "experiment") if getattr(budgets, name).dollars is not None]
     if not limited or model.provider in _UNPRICED:

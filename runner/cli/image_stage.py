@@ -39,8 +39,13 @@ def site_of(environment: Mapping[str, str]) -> Site:
     Raises:
         ConfigError: if they cannot be used.
     """
+    return load_site(site_file(environment), required=bool(environment.get("RUNNER_SITE")))
+
+
+def site_file(environment: Mapping[str, str]) -> Path:
+    """Return the file of the machine's rules, whether or not there is one."""
     named = environment.get("RUNNER_SITE")
-    return load_site(Path(named) if named else SITE_FILE, required=bool(named))
+    return Path(named) if named else SITE_FILE
 
 
 def _ignore(event: Event) -> None:

@@ -38,6 +38,8 @@ class Parser(argparse.ArgumentParser):
         if found is None:
             raise ConfigError(_sentence(message), why=usage, hint=f"see `{self.prog} --help`")
         choices = re.findall(r"'([^']*)'", found["all"])
+        if found["name"].startswith("-"):
+            raise none_of(found["name"], found["value"], choices, f"{self.prog} --help")
         raise unknown(f"argument {found['name']}", found["value"], choices, f"{self.prog} --help")
 
     def refuse(self, extras: Sequence[str]) -> NoReturn:
@@ -57,17 +59,30 @@ def _sentence(message: str) -> str:
     return message.replace("the following arguments are required", "missing")
 
 
+def none_of(option: str, value: str, choices: Iterable[str], help_command: str) -> ConfigError:
+    """Return the complaint about a value that an option may not have, with those it may and the nearest of them."""
+    names = list(choices)
+    return ConfigError(
+        f"{option}: {value} is none of {', '.join(names)}", hint=f"{_nearest(value, names)}see `{help_command}`"
+    )
+
+
 def unknown(kind: str, value: str, choices: Iterable[str], help_command: str) -> ConfigError:
     """Return the complaint about a name that does not exist, with the choices and the nearest of them."""
+    names = list(choices)
+    return ConfigError(
+        f"unknown {kind}: {value}",
+        why=f"choices: {', '.join(names)}",
+        hint=f"{_nearest(value, names)}see `{help_command}`",
+    )
+
+
+def _nearest(value: str, names: Sequence[str]) -> str:
     # Imported here because it is slow and only a mistake needs it.
     import difflib
 
-    names = list(choices)
     near = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return ConfigError(
-        f"unknown {kind}: {value}", why=f"choices: {', '.join(names)}", hint=f"{hint}see `{help_command}`"
-    )
+    return f"did you mean {near[0]}? " if near else ""
 
 
 def load_command(name: str) -> ModuleType:

@@ -68,7 +68,7 @@ def repeat(
 
     workplace = open_workplace(args)
     with recorded_runs(recorded_place(args.run, output)) as found:
-        recorded = _only(args.run, found)
+        recorded = only_run(args.run, found)
         way = answering(workplace.project, recorded)
         inputs = inputs_of(workplace.project, recorded, into, way)
         with open_session(args, console, workplace, inputs) as session:
@@ -230,8 +230,12 @@ def _as_written(step: PlannedStep) -> Step:
     return Step(id=f"s{step.index}", prompt="-", network=step.network, allow=step.allow, image=image)
 
 
-def _only(text: str, found: Sequence[Recorded]) -> Recorded:
-    """Return the one run there is."""
+def only_run(text: str, found: Sequence[Recorded]) -> Recorded:
+    """Return the one run there is.
+
+    Raises:
+        ConfigError: if there are several.
+    """
     if len(found) == 1:
         return found[0]
     names = ", ".join(one.record.run.id for one in found[:_SHOWN])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
 
+from runner.errors import ConfigError
+
 
 def add_selection(parser: ArgumentParser) -> None:
     """Add the experiment and everything that overrides a part of it."""
@@ -31,7 +33,16 @@ def add_selection(parser: ArgumentParser) -> None:
 
 
 def names(values: list[str] | None) -> tuple[str, ...]:
-    """Return repeated or comma-separated names as one tuple."""
+    """Return repeated or comma-separated names as one tuple.
+
+    Raises:
+        ConfigError: for a value that names nothing: all there is would be taken instead.
+    """
+    for value in values or ():
+        if not value.replace(",", "").strip():
+            raise ConfigError(
+                f"{value!r} names nothing", hint="write names with commas between, or leave the option out"
+            )
     return tuple(name.strip() for value in values or () for name in value.split(",") if name.strip())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -48,7 +48,7 @@ def add_model(parser: ArgumentParser) -> None:
     group.add_argument("--key-env", metavar="NAME", help="variable with the key; by default the provider's usual one")
     group.add_argument("--key-file", metavar="FILE", help="file with the key instead, readable by you only")
     group.add_argument("--answers", metavar="FILE", help="scripted: file of answers")
-    group.add_argument("--recording", metavar="DIR", help="replay: run directory whose calls are answered again")
+    group.add_argument("--recording", metavar="RUN|DIR", help="replay: run, its directory or its archive")
     group.add_argument(
         "--step", metavar="NAME", help="scripted, replay: step whose answers are given; by default the first"
     )
@@ -136,11 +136,64 @@ def settings_of(args: Namespace, model: Model) -> GatewaySettings:
 
     place = Path(args.project).absolute()
     prices = Path(args.prices).absolute() if args.prices else _project_prices(place)
-    return replace(gateway_settings(model, args.environment, project=place), prices=prices)
+    return replace(gateway_settings(model, args.environment, project=place, options=True), prices=prices)
 
 
-def spec_of(args: Namespace, model: Model, folder: Path) -> SessionSpec:
+def require_answers(args: Namespace) -> None:
+    """See that there is something to answer with.
+
+    Raises:
+        ConfigError: if answers were prepared or recorded, and nothing says where.
+    """
+    if args.provider == "scripted" and not args.answers:
+        raise ConfigError("--provider scripted needs prepared answers", hint="name their file: --answers FILE")
+    if args.provider == "replay" and not args.recording:
+        raise ConfigError("--provider replay needs a recorded run", hint="name it: --recording RUN|ARCHIVE|DIR")
+
+
+@contextlib.contextmanager
+def recording_of(args: Namespace) -> Iterator[Path | None]:
+    """Find the recorded run whose calls are answered again, if any; an archive stays unpacked as long as the block lasts.
+
+    Raises:
+        ConfigError: if no run is meant, or several are.
+        StorageError: if an archive is damaged, or a record cannot be read.
+    """
+    if not args.recording:
+        yield None
+        return
+    from runner.cli.replaying import only_run
+    from runner.execution.replay import recorded_runs
+
+    with recorded_runs(_recorded_place(args)) as found:
+        yield only_run(args.recording, found).folder
+
+
+def _recorded_place(args: Namespace) -> Path:
+    """Return the path that is named, else the run of that id in the project around, if there is one."""
+    from runner.cli.planning import recorded_place
+    from runner.cli.workplace import output_folder
+    from runner.spec.project import find_project
+
+    path = Path(args.recording).expanduser()
+    if path.exists():
+        return path.absolute()
+    try:
+        find_project(Path(args.project).absolute())
+    except ConfigError as error:
+        hint = "name a run's directory, its archive, or a folder with one run; an id is looked up in a project only"
+        raise ConfigError(f"--recording {args.recording}: there is no such file or folder", hint=hint) from error
+    return recorded_place(args.recording, output_folder(Namespace(**{**vars(args), "output": None})))
+
+
+def spec_of(args: Namespace, model: Model, folder: Path, recording: Path | None) -> SessionSpec:
     """Return the session to serve; its calls file is in `folder` if none is named.
+
+    Args:
+        args: of the command.
+        model: who answers.
+        folder: a private folder.
+        recording: run directory whose calls are answered again.
 
     Raises:
         ConfigError: if an option's value is none it may have, or the answers cannot be used.
@@ -154,7 +207,7 @@ def spec_of(args: Namespace, model: Model, folder: Path) -> SessionSpec:
         budgets=Budgets(run=_validated(Budget, _given(args, _BUDGETS, "budget_"), "budget-")),
         allow=_hosts(args.allow),
         answers=Path(args.answers).absolute() if args.answers else None,
-        recording=Path(args.recording).absolute() if args.recording else None,
+        recording=recording,
         step=args.step,
     )
 

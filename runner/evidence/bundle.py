@@ -165,7 +165,7 @@ def open_bundle(path: Path) -> Iterator[OpenBundle]:
     try:
         tar = plain_tar(path)
     except FileNotFoundError as error:
-        raise ConfigError(f"there is no file {path}") from error
+        raise ConfigError(f"there is no file {path}", hint="`runner export RUN --bundle FILE` writes one") from error
     except OSError as error:
         raise storage_error(f"cannot read {path}", error) from error
     except tarfile.TarError as error:

@@ -86,7 +86,8 @@ def load_answers(path: Path) -> Answers:
     Raises:
         ConfigError: if it cannot be read or does not follow the format, with file and line.
     """
-    from runner.spec.yaml import load_yaml, validate
+    from runner.spec.validate import validate
+    from runner.spec.yaml import load_yaml
 
     return validate(load_yaml(path), Answers)
 

@@ -186,7 +186,8 @@ def load_prices(path: Path | None) -> Prices:
     """
     if path is None:
         return NO_PRICES
-    from runner.spec.yaml import load_yaml, validate
+    from runner.spec.validate import validate
+    from runner.spec.yaml import load_yaml
 
     table = validate(load_yaml(path), PriceTable)
     try:

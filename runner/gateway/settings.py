@@ -81,6 +81,7 @@ def gateway_settings(
     *,
     project: Path = Path(),
     budget: Budget | None = None,
+    options: bool = False,
 ) -> GatewaySettings:
     """Return the settings for an experiment's model.
 
@@ -89,6 +90,7 @@ def gateway_settings(
         environment: the caller's environment.
         project: folder that a relative `key_file` is looked up in, and the table of prices.
         budget: what all sessions together may use up.
+        options: whether the model was told by a command's options, which errors then name, and by no file.
 
     Raises:
         ConfigError: if the key is missing or its file is open to others, or the table of prices is not there.
@@ -96,8 +98,8 @@ def gateway_settings(
     certificates = next((environment[name] for name in _CA_FILES if environment.get(name)), None)
     passed_on = {name: environment[name] for name in _PASSED_ON if environment.get(name)}
     return GatewaySettings(
-        key=resolve_key(model, environment, project=project) if model is not None else None,
-        base_url=resolve_base_url(model, environment) if model is not None else "",
+        key=resolve_key(model, environment, project=project, options=options) if model is not None else None,
+        base_url=resolve_base_url(model, environment, options=options) if model is not None else "",
         traffic=model.traffic if model is not None else Traffic(),
         prices=find_prices(model, project) if model is not None else None,
         budget=budget or Budget(),
@@ -122,7 +124,7 @@ def find_prices(model: Model, project: Path) -> Path | None:
     )
 
 
-def resolve_base_url(model: Model, environment: Mapping[str, str]) -> str:
+def resolve_base_url(model: Model, environment: Mapping[str, str], *, options: bool = False) -> str:
     """Return the provider's endpoint: the model's own, else that of the environment, else the provider's public one.
 
     Raises:
@@ -135,18 +137,22 @@ def resolve_base_url(model: Model, environment: Mapping[str, str]) -> str:
     if not found:
         raise ConfigError(
             f"no endpoint for {model.provider}/{model.name}: {variable} is not set",
-            hint=f"type: export {variable}=https://...   or write model.base_url",
+            hint=f"type: export {variable}=https://...   or "
+            + ("name it: --base-url https://..." if options else "write model.base_url"),
         )
     return found
 
 
-def resolve_key(model: Model, environment: Mapping[str, str], *, project: Path = Path()) -> SecretStr | None:
+def resolve_key(
+    model: Model, environment: Mapping[str, str], *, project: Path = Path(), options: bool = False
+) -> SecretStr | None:
     """Return the provider's key from its file or the environment; None for a model that needs none.
 
     Args:
         model: whose key.
         environment: the caller's environment.
         project: folder that a relative `key_file` is looked up in.
+        options: as for `gateway_settings`.
 
     Raises:
         ConfigError: if there is none, or if its file can be read by others.
@@ -160,7 +166,7 @@ def resolve_key(model: Model, environment: Mapping[str, str], *, project: Path =
     if not key:
         raise ConfigError(
             f"no key for {model.provider}/{model.name}: {variable} is not set",
-            hint=f"type: export {variable}=...   or name a file in model.key_file; "
+            hint=f"type: export {variable}=...   or name a file {'with --key-file FILE' if options else 'in model.key_file'}; "
             "for an endpoint that wants no key any word will do",
         )
     return SecretStr(key)

@@ -10,7 +10,7 @@ from runner.images import build, cas, locks, patches, records, saved
 from runner.images.layers import Node, Tree, content_digest, read_layer
 from runner.images.lockfile import Artifact
 from runner.images.models import BuiltImage, Finding, ImageContext, Recipe
-from runner.images.recipe import BASE, load, names
+from runner.images.recipe import BASE, everything, load, names
 from runner.images.stages import Ground, fetch_recipe, lock_of, made, ready
 
 
@@ -24,7 +24,12 @@ def check(ctx: ImageContext, selected: Sequence[str], *, rebuild: bool = False) 
 
     Returns:
         findings, the good ones too, in the order of the recipes.
+
+    Raises:
+        ConfigError: if there is no recipe of a name, with those there are.
     """
+    for name in set(selected) - set(everything(ctx.images)):
+        load(ctx.images, name)
     ground = Ground(ctx)
     findings: list[Finding] = []
     with locks.using(ctx.cache):

@@ -23,6 +23,7 @@ from runner.plan.models import (
     PlannedStep,
     Run,
 )
+from runner.spec.complaints import choose_from
 from runner.spec.model import Model
 from runner.spec.models import Framework
 
@@ -194,7 +195,8 @@ def _prompted(steps: Sequence[PlannedStep], prompts: Mapping[str, str]) -> tuple
         kinds = {step.id: step.kind for step in steps}
         if kinds.get(name) != "prompt":
             why = f"it is a {kinds[name]} step" if name in kinds else f"the steps are {', '.join(kinds)}"
-            raise ConfigError(f"--prompt {name}: no step {name} with a prompt is done in the fork", why=why)
+            hint = choose_from(name, [one for one, kind in kinds.items() if kind == "prompt"], "none of them has one")
+            raise ConfigError(f"--prompt {name}: no step {name} with a prompt is done in the fork", why=why, hint=hint)
     return tuple(
         step.model_copy(update={"prompt": text, "prompt_sha256": sha256(text.encode("utf-8"))})
         if (text := prompts.get(step.id)) is not None

@@ -117,10 +117,14 @@ def require_some(experiment: Experiment) -> None:
 def _nothing_selected(experiment: Experiment, pairs: int) -> NothingSelected:
     return NothingSelected(
         f"the experiment `{experiment.name}` selects no run",
-        why=f"{pairs} pairs of framework and scenario x {experiment.repetitions} repetitions, less what "
-        f"{len(experiment.include)} include and {len(experiment.exclude)} exclude rules leave out",
+        why=f"{_counted(pairs, 'pair')} of framework and scenario x {_counted(experiment.repetitions, 'repetition')}, "
+        f"less what {_counted(len(experiment.include), 'rule')} of include and {len(experiment.exclude)} of exclude leave out",
         hint="look at include and exclude with: runner plan --explain",
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _cells(

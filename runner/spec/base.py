@@ -33,6 +33,19 @@ LONGEST = 365 * 86400
 """No duration of a limit may exceed this, seconds."""
 
 
+class HintedError(ValueError):
+    """What a validator finds wrong with a value.
+
+    Args:
+        what: a sentence that names the value.
+        hint: what to write instead.
+    """
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(what)
+        self.hint = hint
+
+
 class Spec(BaseModel):
     """Base settings of every user-written model: frozen, unknown keys refused."""
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import get_args
 
 from runner.spec.complaints import Complaint, choose_from
 from runner.spec.order import ancestors, predecessors
 from runner.spec.page import Page, is_repeated
-from runner.spec.scenario import Step
+from runner.spec.scenario import RetriedOutcome, Step
 from runner.spec.templates import Reference, TemplateError, holds, names_in, references_in
 from runner.spec.value_checks import names_known_to
 
+_OUTCOMES = ("passed", "cancelled", "skipped", *get_args(RetriedOutcome))
+"""What a step can come to, which a condition compares with."""
 _OUTCOME = 3
 """Parts of a reference to a step's outcome: `steps`, the step, `outcome`."""
 
@@ -58,7 +62,7 @@ def _check_condition(page: Page, number: int, expression: str, earlier: frozense
         references = references_in(expression)
         never = not references and not holds(expression, {})
     except TemplateError as error:
-        yield Complaint(what=f"when: {error.what}", where=where, hint=error.hint)
+        yield Complaint(what=f"when: {error.what}", where=where, hint=_compared(expression) or error.hint)
         return
     if never:
         hint = "write enabled: false, or mend the condition"
@@ -68,13 +72,21 @@ def _check_condition(page: Page, number: int, expression: str, earlier: frozense
     known = {"inputs", "steps", "seed", "repetition"} | ({"item", "number"} if is_repeated(step) else set())
     for reference in references:
         if reference[0] not in known:
-            yield Complaint(
-                what=f"when: `{reference[0]}` is undefined", where=where, hint=choose_from(reference[0], known)
-            )
+            name = reference[0]
+            hint = f"text stands in quotes: '{name}'" if name in _OUTCOMES else choose_from(name, known)
+            yield Complaint(what=f"when: `{name}` is undefined", where=where, hint=hint)
         elif reference[0] == "inputs":
             yield from _check_input(step, reference, where)
         elif reference[0] == "steps":
             yield from _check_outcome(page, step, reference, earlier, where)
+
+
+def _compared(expression: str) -> str:
+    """Return what to write instead of a comparison with a single equals sign; empty if there is none."""
+    mended = re.sub(r"(?<![=!<>])=(?!=)", "==", expression)
+    if mended == expression:
+        return ""
+    return "write " + re.sub(rf"== *({'|'.join(_OUTCOMES)})\b", r"== '\1'", mended)
 
 
 def _check_input(step: Step, reference: Reference, where: str) -> Iterator[Complaint]:

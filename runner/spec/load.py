@@ -140,7 +140,8 @@ def load_framework(
     """
     known = framework_names(project)
     if name not in known:
-        hint = choose_from(name, known, f"there are none; write images/<name>/{RECIPE}")
+        choices = [one for one in known if (one == CHECKER) == (role == "checker")]
+        hint = choose_from(name, choices, f"there are none; write images/<name>/{RECIPE}")
         raise SpecError([Complaint(what=f"unknown framework `{name}`", where=named_at, hint=hint)])
     file = project.images / name / RECIPE
     located = load_yaml(file, root=project.root)

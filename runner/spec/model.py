@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from runner.spec.base import LONGEST, PathText, Spec
+from runner.spec.base import LONGEST, HintedError, PathText, Spec
 from runner.spec.units import Number, Seconds, Whole
 
 ProviderName = Literal["scripted", "openai", "anthropic", "azure", "replay"]
@@ -123,5 +123,6 @@ class Model(Spec):
             try:
                 re.compile(value)
             except re.error as error:
-                raise ValueError(f"{value!r} is not a regular expression: {error}") from error
+                hint = "write a backslash before characters that mean something else, like \\( and \\?"
+                raise HintedError(f"`{value}` is not a regular expression: {error}", hint) from error
         return values

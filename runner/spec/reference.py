@@ -82,6 +82,18 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
 )
 _WORDS: dict[object, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 
+_SETTINGS = {
+    "RUNNER_SITE": "file with the rules of this machine, instead of `/etc/codegen-runner/site.yaml`; it has to be there",
+    "RUNNER_CACHE": "folder of fetched artifacts and records of images; by default `codegen-runner` in `$XDG_CACHE_HOME`, "
+    "else in `~/.cache`",
+    "RUNNER_DEBIAN_MIRROR": "addresses of a Debian mirror, separated by spaces, that packages of images are locked and "
+    "fetched from; by default this machine's apt sources",
+    "RUNNER_DEBIAN_SNAPSHOT": "addresses of an archive of past states of Debian, separated by spaces, with `@SNAPSHOTID@` "
+    "in the place of the date; for packages that the mirror has dropped",
+    "RUNNER_GATEWAY_TOKEN": "token of `runner gateway serve`, 16 characters or more; by default a random one",
+}
+"""Variables that replace no key of a file, and what they say."""
+
 _INTRODUCTION = """\
 # Configuration
 
@@ -114,8 +126,10 @@ def _variables() -> str:
         f"`{name}` | `model.base_url`, where the provider is {provider} and the file names none"
         for provider, name in ENDPOINTS.items()
     ]
+    further = [f"`{name}` | {meaning}" for name, meaning in _SETTINGS.items()]
     return "\n".join(["## Environment\n", "An empty variable counts as absent. Lists are separated by commas.\n",
-                      *_table("Variable | Replaces", rows)])  # fmt: skip
+                      *_table("Variable | Replaces", rows), "These replace no key:\n",
+                      *_table("Variable | Meaning", further)])  # fmt: skip
 
 
 def _placeholders() -> str:

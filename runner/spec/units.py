@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from runner.spec.base import HintedError
+
 _SIZES = {"": 1, "B": 1} | {
     f"{letter}{suffix}": base ** (power + 1)
     for power, letter in enumerate("KMGT")
@@ -89,7 +91,7 @@ def parse_number(value: object) -> object:
         ValueError: for a truth value, which Python counts among the numbers.
     """
     if isinstance(value, bool):
-        raise ValueError(f"{str(value).lower()} is not a number")  # noqa: TRY004  # what a pydantic validator has to raise
+        raise HintedError(f"{str(value).lower()} is not a number", "write a number, like 1")
     return value
 
 

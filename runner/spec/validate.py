@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from runner.spec.complaints import Complaint, SpecError, choose_from
 from runner.spec.egress import HOST_FORM
+from runner.spec.hints import choice_hint, list_hint, mapping_hint, number_hint
 from runner.spec.located import KeyPath, Located
 from runner.spec.units import parse_bytes, parse_seconds, shorten, show_bytes, show_seconds
 
@@ -33,13 +34,21 @@ _WANTED = {
     "mapping_type": "a mapping of keys to values",
     "model_type": "a mapping of keys to values",
     "model_attributes_type": "a mapping of keys to values",
+    "date_type": "a date",
+    "date_parsing": "a date",
+    "date_from_datetime_parsing": "a date",
+    "date_from_datetime_inexact": "a date",
 }
+_ALWAYS = {"a date": "write a day, like 2026-01-31", "true or false": "write true or false"}
+"""What to write instead, where nothing but what is wanted decides it."""
 _BOUNDS = {
     "greater_than": ("gt", "too small", "more than"),
     "greater_than_equal": ("ge", "too small", "at least"),
     "less_than": ("lt", "too large", "less than"),
     "less_than_equal": ("le", "too large", "at most"),
 }
+_NOTHING = "nothing"
+"""How a key without a value is shown."""
 _NAME_PATTERN = "[a-z0-9][a-z0-9._-]{0,62}"
 _VALUE_PATTERN = "[a-z][a-z0-9_]{0,62}"
 _FULL_COMMIT = "[0-9a-f]{40}"
@@ -87,35 +96,78 @@ def _complaint(located: Located, model: type[BaseModel], detail: ErrorDetails) -
         return Complaint(what=what, where=where, hint=choose_from(str(path[-1]), known))
     if kind == "missing":
         return Complaint(what=f"{before}missing", where=located.where(path[:-1]), hint=_meaning(model, detail["loc"]))
-    value = _as_written(located, path)
-    what, hint = _sentence(kind, context, value, _bound_format(model, detail["loc"]))
+    value, loc = _as_written(located, path), detail["loc"]
+    what = _sentence(kind, context, value, _bound_format(model, loc))
+    hint = _hint(located, model, detail, path)
     if kind == "value_error":
         what = str(context.get("error", detail["msg"]))
+        hint = getattr(context.get("error"), "hint", "")
     elif kind not in _KNOWN:
         what = f"{value}: {detail['msg'][:1].lower()}{detail['msg'][1:]}" if kind != "source_kind" else detail["msg"]
     return Complaint(what=before + what, where=where, hint=hint)
 
 
-def _sentence(kind: str, context: Mapping[str, Any], value: str, show: Callable[[float], str]) -> tuple[str, str]:
+def _sentence(kind: str, context: Mapping[str, Any], value: str, show: Callable[[float], str]) -> str:
     if kind in _WANTED:
-        hint = (
-            "write it in quotes" if kind == "string_type" else f"write [{value[1:-1]}]" if kind == "tuple_type" else ""
-        )
-        return f"{value} is not {_WANTED[kind]}", hint if value.startswith("`") else ""
+        return f"it has no value; {_WANTED[kind]} is needed" if value == _NOTHING else f"{value} is not {_WANTED[kind]}"
     if kind in _BOUNDS:
         name, size, words = _BOUNDS[kind]
-        return f"{value} is {size}; it must be {words} {show(context[name])}", ""
+        return f"{value} is {size}; it must be {words} {show(context[name])}"
     match kind:
         case "literal_error":
-            choices = [choice.strip("'") for choice in str(context["expected"]).replace(" or ", ", ").split(", ")]
-            return f"{value} is not one of the choices", choose_from(value.strip("`"), choices)
+            return "it has no value" if value == _NOTHING else f"{value} is not one of the choices"
         case "string_pattern_mismatch":
             pattern = str(context["pattern"]).removeprefix("^").removesuffix("$")
-            return f"{value} is not {_PATTERNS.get(pattern, f'of the form {pattern}')}", ""
+            return f"{value} is not {_PATTERNS.get(pattern, f'of the form {pattern}')}"
         case "string_too_short" | "too_short":
-            return "it is empty; at least one is needed" if kind == "too_short" else "it is empty", ""
+            return "it is empty; at least one is needed" if kind == "too_short" else "it is empty"
         case _:
-            return "", ""
+            return ""
+
+
+def _hint(located: Located, model: type[BaseModel], detail: ErrorDetails, path: KeyPath) -> str:
+    """Return what to write instead of a value."""
+    kind, loc, value = detail["type"], detail["loc"], located.at(path)
+    info, context, hint = _field(model, loc), detail.get("ctx", {}), _ALWAYS.get(_WANTED.get(kind, ""), "")
+    key = path[-1] if path and isinstance(path[-1], str) else ""
+    match _WANTED.get(kind, kind):
+        case "text" if value is not None and not isinstance(value, (list, Mapping)):
+            hint = "write it in quotes"
+        case "a list":
+            hint = list_hint(value, key, _models_at(model, loc[:-1]), _inner(info))
+        case "a mapping of keys to values":
+            hint = mapping_hint(value, key, _models_at(model, loc) if kind != "dict_type" else [])
+        case "a whole number" | "a number" as wanted:
+            spare = value is None and info is not None and not info.is_required()
+            hint = number_hint(info, whole=wanted == "a whole number") + ", or leave the key out" * spare
+        case "literal_error":
+            choices = [choice.strip("'") for choice in str(context["expected"]).replace(" or ", ", ").split(", ")]
+            written = _as_written(located, path).strip("`")
+            hint = choice_hint(written, info) + choose_from(written, choices)
+        case "greater_than_equal":
+            hint = f"write {_bound_format(model, loc)(context['ge'])} or more"
+        case "less_than_equal":
+            hint = f"write {_bound_format(model, loc)(context['le'])} or less"
+        case "too_short":
+            hint = _example(info, key)
+    return hint
+
+
+def _field(model: type[BaseModel], loc: tuple[int | str, ...]) -> FieldInfo | None:
+    """Return the field at a location, if it is one."""
+    name = str(loc[-1]) if loc else ""
+    return next((one.model_fields[name] for one in _models_at(model, loc[:-1]) if name in one.model_fields), None)
+
+
+def _inner(info: FieldInfo | None) -> list[type[BaseModel]]:
+    """Return the models that a field's annotation mentions."""
+    return list(_models_in(info.annotation)) if info is not None else []
+
+
+def _example(info: FieldInfo | None, key: str) -> str:
+    """Return what to do about a list with nothing in it, by what it is for."""
+    meaning = info.description.rstrip(".") if info is not None and info.description else ""
+    return f"write {key}: [...]; {meaning[:1].lower()}{meaning[1:]}" if meaning else ""
 
 
 _KNOWN = {*_WANTED, *_BOUNDS, "literal_error", "string_pattern_mismatch", "string_too_short", "too_short"}
@@ -130,7 +182,7 @@ def _as_written(located: Located, path: KeyPath) -> str:
     value = located.at(path)
     text = located.texts.get(path) if path not in located.origins else None
     if value is None:
-        return "nothing"
+        return _NOTHING
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list):

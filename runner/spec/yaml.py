@@ -17,9 +17,8 @@ import yaml
 from runner.errors import ConfigError
 from runner.spec.complaints import Complaint, SpecError
 from runner.spec.located import KeyPath, Located
-from runner.spec.validate import validate
 
-__all__ = ["Located", "dump", "load_yaml", "parse_yaml", "validate"]
+__all__ = ["Located", "dump", "load_yaml", "parse_yaml"]
 
 _MAX_BYTES = 32 * 1024**2
 _MAX_VALUES = 500_000

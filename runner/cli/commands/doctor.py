@@ -61,6 +61,7 @@ def _findings(args: Namespace) -> Iterator[Finding]:
     environment = args.environment
     yield checks.user_finding(environment)
     yield from _engine(args)
+    yield checks.site_finding(environment)
     cache = cache_folder(environment)
     yield checks.writable_finding("cache", cache)
     yield checks.disk_finding("cache disk", cache)
@@ -102,6 +103,7 @@ def _debian(workplace: Workplace) -> Iterator[Finding]:
 def _project(args: Namespace) -> Iterator[Finding]:
     """Check the default experiment as `go` would read it, its output folder and its model's key."""
     from runner.cli import checks
+    from runner.cli.gateway_stage import require_prices
     from runner.cli.workplace import open_workplace
     from runner.gateway.settings import resolve_key
     from runner.spec.load import load_all
@@ -119,6 +121,10 @@ def _project(args: Namespace) -> Iterator[Finding]:
     yield from _debian(workplace)
     yield checks.writable_finding("output", output)
     yield checks.disk_finding("output disk", output)
+    try:
+        require_prices(workplace, loaded)
+    except ConfigError as error:
+        yield checks.failed("prices", error)
     try:
         if experiment.model is not None:
             resolve_key(experiment.model, workplace.environment, project=workplace.project.root)

@@ -10,7 +10,7 @@ from runner.cli.workplace import add_output_option, output_folder
 
 EXAMPLES = """
 runner fork crud-r1@2                              the steps after 2, once more, from what 2 left
-runner fork crud-r1@2 --framework miniswe          another framework goes on
+runner fork crud-r1@2 --framework mini-swe-agent   another framework goes on
 runner fork crud-r1@2 --model openai/gpt-4o-mini   another model answers
 runner fork crud-r1@2 --prompt teacher=@shorter.md --note shorter
 runner fork crud-r1@2 --scenario checks            all steps of another scenario, on what step 2 left
@@ -44,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace, console: Console) -> int:
     """Plan the new run, perform it unless it is done, and show what it came to."""
     from runner.cli.experiment import conclude, decide_runs, open_session, perform, prepare_images
-    from runner.cli.forking import check_fork, drafted, origin_of, planned_fork
+    from runner.cli.forking import check_fork, drafted, origin_of, planned_fork, unread_prompts
     from runner.cli.workplace import open_workplace
     from runner.report.format import plural
 
@@ -55,6 +55,8 @@ def run(args: Namespace, console: Console) -> int:
         images = prepare_images(session)
         fork = planned_fork(workplace, draft, images.references, session.work.info.platform)
         console.say(f"{fork.id} goes on from {draft.parent.id}@{draft.step.id} with {plural(len(fork.steps), 'step')}")
+        if unread := unread_prompts(fork, draft.prompts):
+            console.warn(unread)
         todo = decide_runs(session, [fork])
         perform(session, images, todo, planned=[fork], origins={fork.digest or "": origin_of(draft)})
         return conclude(session, [fork], images)

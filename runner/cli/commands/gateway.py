@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.cli.console import Console
-from runner.cli.serving import add_limits, add_model, add_place, listen_of, model_of, settings_of, spec_of
+from runner.cli.serving import (
+    add_limits,
+    add_model,
+    add_place,
+    listen_of,
+    model_of,
+    recording_of,
+    require_answers,
+    settings_of,
+    spec_of,
+)
 from runner.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -23,6 +33,7 @@ runner gateway serve --provider anthropic --socket /run/user/1000/meter.sock
 runner gateway serve --provider openai --base-url http://127.0.0.1:11434/v1 --key-env OLLAMA_KEY --port 4000
 runner gateway serve --provider openai --model gpt-4o-mini --port 0 --budget-dollars 5 --concurrency 4
 runner gateway serve --provider scripted --answers answers.yaml --port 4000
+runner gateway serve --provider replay --recording run.tar.zst --port 4000
 """
 _DESCRIPTION = """
 The `export` lines it prints first lead a client to it. It holds the provider's key; the client gets a token, a random
@@ -41,6 +52,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, console: Console) -> int:
     """Serve until Ctrl-C; that a budget was exceeded ends with the code of a failure."""
+    require_answers(args)
     listen, model = listen_of(args), model_of(args)
     settings = settings_of(args, model)
     from runner.gateway.client import GatewayProcess
@@ -48,9 +60,10 @@ def run(args: Namespace, console: Console) -> int:
 
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="runner-")))
+        recording = stack.enter_context(recording_of(args))
         gateway = GatewayProcess(settings)
         stack.callback(gateway.shutdown)
-        spec = spec_of(args, model, folder)
+        spec = spec_of(args, model, folder, recording)
         teller = _Teller(console, spec.calls_file)
         session = gateway.open(spec, lambda _: teller.tell(), listen=listen)
         try:

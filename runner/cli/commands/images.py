@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from runner.report.format import plural
 
 if TYPE_CHECKING:
     from runner.cli.workplace import Workplace
-    from runner.images.models import BuiltImage, ImageContext
+    from runner.images.models import BuiltImage, Finding, ImageContext
 
 EXAMPLES = """
 runner images build                  what is missing for the default experiment; fetches what it needs
@@ -151,10 +151,19 @@ def _check(order: _Order) -> int:
     findings = check(order.context, order.names, rebuild=order.args.rebuild)
     if order.args.json:
         order.console.json([asdict(one) for one in findings])
-    for one in findings if not order.args.json else ():
-        mark = ("ok   ", "good") if one.ok else ("fail ", "bad")
-        order.console.painted([mark, (f"{one.name}: ", "strong"), (one.text, "")])
+    else:
+        show_findings(order.console, findings)
     return ExitCode.PASSED if all(one.ok for one in findings) else ExitCode.IMAGE
+
+
+def show_findings(console: Console, findings: Iterable[Finding]) -> None:
+    """Print what a check found; the further lines of a text stand below its first."""
+    for one in findings:
+        mark = ("ok   ", "good") if one.ok else ("fail ", "bad")
+        first, *more = one.text.splitlines() or [""]
+        console.painted([mark, (f"{one.name}: ", "strong"), (first, "")])
+        for line in more:
+            console.painted([(f"     {line}", "")])
 
 
 _RUN: dict[str, Callable[[_Order], int]] = {

@@ -56,16 +56,24 @@ def explain(args: Namespace, console: Console, inputs: Inputs) -> int:
 
 def show_plan(args: Namespace, console: Console, workplace: Workplace, inputs: Inputs) -> int:
     """Show each run and what would happen to it, as far as can be told without an engine."""
+    from runner.cli.checks import writable_finding
+    from runner.cli.gateway_stage import require_prices
+    from runner.cli.image_stage import site_of
     from runner.cli.planning import dry_plan, open_recordings
     from runner.gateway.labels import model_label
     from runner.report.plan_tables import graph_tables, plan_table, plan_values
 
+    # What `go` would refuse before anything starts is refused here as well.
+    site_of(workplace.environment)
+    require_prices(workplace, inputs)
     with open_recordings(workplace, args, inputs) as recordings:
         dry = dry_plan(workplace, inputs, fresh=args.fresh, recordings=recordings)
     decisions = dry.decisions
     model = inputs.experiment.value.model
     label = model_label(model) if model else ""
-    notes = (*inputs.notes, *dict.fromkeys(str(problem) for problem in dry.problems))
+    place = writable_finding("output", workplace.project.output(inputs.experiment.value.output))
+    unusable = (f"`runner go` cannot keep anything there: {place.text}",) if place.status == "fail" else ()
+    notes = (*inputs.notes, *unusable, *dict.fromkeys(str(problem) for problem in dry.problems))
     if args.json:
         console.json(
             {

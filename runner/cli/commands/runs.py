@@ -37,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--outcome",
         action="append",
         metavar="OUTCOME",
-        help="only this outcome: passed, failed, timed_out, exceeded, broken, cancelled",
+        help="only this outcome: passed, failed, timed_out, exceeded, broken, cancelled, skipped; several with commas",
     )
     parser.add_argument("--waiting", action="store_true", help="only runs that wait for approval")
     parser.add_argument("--steps", action="store_true", help="a row per step of each run, with its own numbers")

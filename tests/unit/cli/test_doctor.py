@@ -120,6 +120,19 @@ def test_a_folder_that_will_be_made(tmp_path: Path) -> None:
     assert checks.disk_finding("disk", tmp_path / "a" / "b").text.count("must stay free") == 1
 
 
+def test_the_rules_of_the_machine(tmp_path: Path) -> None:
+    """The site file is named, a mistake in it fails with file and line, and so does one that is not there."""
+    site = tmp_path / "site.yaml"
+    site.write_text("cpus: 2\n", encoding="utf-8")
+    found = checks.site_finding({"RUNNER_SITE": str(site)})
+    assert (found.status, found.text) == ("ok", f"the rules of this machine are in {site}")
+    site.write_text("cpus: lots\n", encoding="utf-8")
+    found = checks.site_finding({"RUNNER_SITE": str(site)})
+    assert (found.status, found.code) == ("fail", ExitCode.CONFIG)
+    assert (found.text, found.hint) == (f"{site}:1: cpus: `lots` is not a number", "write a number, like 0.5")
+    assert checks.site_finding({"RUNNER_SITE": str(tmp_path / "none.yaml")}).status == "fail"
+
+
 @pytest.mark.processes
 def test_a_registry_that_does_not_answer_is_a_warning() -> None:
     """Registries are needed to make images only: silence is a warning that ends with the tool's last line."""

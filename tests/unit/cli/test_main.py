@@ -76,6 +76,12 @@ def test_bad_values_and_missing_arguments() -> None:
     assert run("go", "--jobs", "many")[0] == 2
     code, _, err = run("logs", "x", "--stream", "stdot")
     assert (code, "did you mean stdout?" in err) == (2, True)
+    assert "error: --stream: stdot is none of stdout, stderr" in err
+    code, _, err = run("go", "--archive", "zip")
+    assert (code, err) == (
+        2,
+        "error: --archive: zip is none of zstd, gzip, off\n  -> did you mean gzip? see `runner go --help`\n",
+    )
     code, _, err = run("show")
     assert (code, "missing: RUN" in err, "usage: runner show" in err) == (2, True, True)
 

@@ -38,6 +38,37 @@ def test_dry_run_is_plan(project: Path) -> None:
     assert not (project / ".runner").exists()
 
 
+@pytest.mark.parametrize("command", [("plan",), ("go", "--dry-run")], ids=lambda words: words[0])
+def test_a_plan_reads_the_rules_of_the_machine(project: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A plan refuses a site file as `go` would: one with a mistake, with its line, and one that is not there."""
+    site = tmp_path / "site.yaml"
+    site.write_text("memory: 1GiB\ncpus: lots\n", encoding="utf-8")
+    code, _, err = run(project, *command, RUNNER_SITE=str(site))
+    assert (code, f"{site}:2: cpus: `lots` is not a number" in err) == (2, True)
+    code, _, err = run(project, *command, RUNNER_SITE=str(tmp_path / "none.yaml"))
+    assert (code, "none.yaml: cannot be read" in err) == (2, True)
+
+
+def test_a_plan_reads_the_prices(project: Path) -> None:
+    """A plan of steps that ask a real model refuses a table of prices as `go` would, and needs no key for it."""
+    recipe = project / "images" / "demo" / "framework.yaml"
+    recipe.write_text(f"{recipe.read_text(encoding='utf-8')}network: gateway\n", encoding="utf-8")
+    command = ("plan", "--framework", "demo", "--model", "openai/gpt-4o-mini")
+    assert run(project, *command)[0] == 0
+    (project / "config" / "prices.yaml").write_text("version: one\ncurrency: USD\nvendors: []\n", encoding="utf-8")
+    code, _, err = run(project, *command)
+    assert (code, "prices.yaml:1: version: `one` is not a whole number" in err) == (2, True)
+
+
+def test_a_plan_says_that_nothing_can_be_kept(project: Path, tmp_path: Path) -> None:
+    """A file in the place of the output folder is told by a plan already."""
+    (tmp_path / "file").touch()
+    code, _, err = run(project, "plan", "--output", str(tmp_path / "file"))
+    assert code == 0
+    assert f"warning: `runner go` cannot keep anything there: {tmp_path / 'file'} is a file, and no folder" in err
+    assert run(project, "plan")[2].count("cannot keep anything") == 0
+
+
 def test_plan_json_is_pure_and_narrowed_by_flags(project: Path) -> None:
     """With --json stdout is one document; flags and environment narrow what is in it."""
     code, out, _ = run(project, "plan", "--json", "--framework", "other", RUNNER_REPETITIONS="5")
@@ -115,13 +146,29 @@ def test_new_leaves_out_what_has_no_answers(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "argv", [("new", "No Name"), ("new", "x", "--frameworks", "dem"), ("new", "x", "--from", "y"), ("new",)]
+    "argv",
+    [
+        ("new", "No Name"),
+        ("new", "x", "--frameworks", "dem"),
+        ("new", "x", "--frameworks", ","),
+        ("new", "x", "--from", "y"),
+        ("new",),
+    ],
 )
 def test_new_refuses_what_cannot_run(project: Path, argv: tuple[str, ...]) -> None:
     """A bad name, an unknown framework or origin is refused before anything is written."""
     code, _, err = run(project, *argv)
     assert (code, err.startswith("error: ")) == (2, True)
     assert [one.name for one in (project / "config" / "experiments").iterdir()] == ["default.yaml"]
+
+
+def test_what_judges_is_no_framework_to_choose(project: Path) -> None:
+    """An unknown framework is answered with the frameworks there are, and not with the recipe of what judges."""
+    checker = project / "images" / "checker" / "framework.yaml"
+    checker.parent.mkdir()
+    text = (project / "images" / "demo" / "framework.yaml").read_text(encoding="utf-8")
+    checker.write_text(text.replace("name: demo", "name: checker\nrole: checker"), encoding="utf-8")
+    assert "choose from: demo, other\n" in run(project, "new", "x", "--frameworks", "zzz")[2]
 
 
 def records(output: Path) -> list[RunRecord]:

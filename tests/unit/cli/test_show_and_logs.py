@@ -78,6 +78,15 @@ def test_an_unknown_run_names_the_nearest(output: Path, tmp_path: Path) -> None:
     assert "holds no runs" in run(tmp_path / "none", "show", "crud")[2]
 
 
+def test_a_step_where_a_run_is_wanted(output: Path) -> None:
+    """What names a step is answered with the run's name alone."""
+    code, _, err = run(output, "show", "crud-r1@student")
+    assert (code, err) == (
+        2,
+        "error: crud-r1@student is a step, and a run is wanted\n  -> leave out @student: crud-r1\n",
+    )
+
+
 def test_runs_are_found_by_framework_too(output: Path) -> None:
     """FRAMEWORK/ID works as does a path that ends so, and a wrong framework does not."""
     assert find_run(output, "ghspec/crud-r1").run_id == "crud-r1-0123456789"

@@ -26,6 +26,8 @@ from support.recordings import Exchange, answer, question, record
 
 from runner.cli.main import main
 from runner.errors import ConfigError
+from runner.evidence.archive import write_archive
+from runner.evidence.layout import RunLayout
 from runner.gateway.serve import free_socket, require_private
 
 pytestmark = pytest.mark.processes
@@ -150,8 +152,38 @@ def test_recorded_run_answers_again(serve: Serve, environment: Mapping[str, str]
             replied = client.chat.completions.create(model=body["model"], messages=body["messages"])
         assert replied.choices[0].message.content == "A"
         assert serving.end()[0] == 0
+    write_archive(RunLayout(tmp_path / "run"), "gzip")
+    (tmp_path / "run" / "run.tar.gz").rename(tmp_path / "alone.tar.gz")
+    serving = serve("--provider", "replay", "--recording", "alone.tar.gz", "--port", "0")
+    with serving.client() as client:
+        replied = client.chat.completions.create(model=body["model"], messages=body["messages"])
+    assert replied.choices[0].message.content == "A"
+    assert serving.end()[0] == 0
     options = ("--provider", "replay", "--recording", str(tmp_path / "run"), "--port", "0", "--step", "stranger")
     assert "choices: begin" in _refused(environment, tmp_path, *options)
+
+
+def test_what_is_missing_is_named_as_an_option(environment: Mapping[str, str], tmp_path: Path) -> None:
+    """Answers, a recording, a key and an endpoint that are missing are asked for by the options there are."""
+    assert "-> name their file: --answers FILE" in _refused(
+        environment, tmp_path, "--provider", "scripted", "--port", "0"
+    )
+    assert "-> name it: --recording RUN|ARCHIVE|DIR" in _refused(
+        environment, tmp_path, "--provider", "replay", "--port", "0"
+    )
+    error = _refused({}, tmp_path, "--provider", "openai", "--port", "0")
+    assert ("--key-file FILE" in error, "model.key_file" in error) == (True, False)
+    error = _refused({"AZURE_OPENAI_API_KEY": "k"}, tmp_path, "--provider", "azure", "--port", "0")
+    assert ("--base-url https://..." in error, "model.base_url" in error) == (True, False)
+
+
+def test_a_recording_is_a_run_of_the_project_too(environment: Mapping[str, str], tmp_path: Path) -> None:
+    """A run's id is looked up in the project around; outside one, an error says what may be named."""
+    options = ("--provider", "replay", "--port", "0", "--recording", "crud-r1")
+    assert "an id is looked up in a project only" in _refused(environment, tmp_path, *options)
+    for name in ("config/experiments", "config/scenarios", "images"):
+        (tmp_path / name).mkdir(parents=True)
+    assert "there is no run crud-r1" in _refused(environment, tmp_path, *options)
 
 
 def test_model_is_the_one_that_is_asked_for(
@@ -273,7 +305,7 @@ def test_nothing_is_left_behind(serve: Serve, answers: str, tmp_path: Path) -> N
         (["--provider", "openai", "--port", "0", "--budget-call-time", "soon"], "flag --budget-call-time"),
         (["--provider", "openai", "--port", "0", "--concurrency", "0"], "flag --concurrency"),
         (["--provider", "openai", "--port", "0", "--allow", "no host"], "--allow no host is no host"),
-        (["--provider", "scripted", "--port", "0"], "no scripted answers"),
+        (["--provider", "scripted", "--port", "0"], "needs prepared answers"),
         (["--provider", "openai", "--socket", "/nowhere/s"], "there is no folder /nowhere"),
         (["--provider", "openai", "--port", "0", "--prices", "none.yaml"], "none.yaml"),
     ],

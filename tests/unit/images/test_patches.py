@@ -153,6 +153,12 @@ def test_reasons_are_recorded_and_listed(project: Project, patched: Path) -> Non
     assert f"patched, 0001-greet.patch: {REASON}" in texts
 
 
+def test_a_recipe_that_is_not_there_is_no_finding(project: Project) -> None:
+    """An unknown name is refused with those there are, as every other stage does."""
+    with pytest.raises(ConfigError, match="nosuch"):
+        check.check(project.ctx, ["local", "nosuch"])
+
+
 def test_patches_and_their_program_decide_about_the_tag(project: Project, patched: Path) -> None:
     """Another patch or another program makes another image; without patches the program does not matter."""
     images = project.ctx.images

@@ -141,6 +141,9 @@ def test_prompts_and_seed_of_a_fork() -> None:
     assert fork.seed == 7
     with pytest.raises(ConfigError, match="--prompt begin: no step begin"):
         forked(run, run.steps[1:], ANCESTRY, changes(prompts={"begin": "Other."}))
+    with pytest.raises(ConfigError) as caught:
+        forked(run, run.steps, ANCESTRY, changes(prompts={"begn": "Other."}))
+    assert caught.value.hint.startswith("did you mean `begin`? choose from: ")
 
 
 def test_another_framework_brings_its_own_way_out() -> None:

@@ -78,8 +78,18 @@ def test_nothing_selected_says_why() -> None:
         make_plan(make_experiment(exclude=(Cell(),)))
     assert str(caught.value) == (
         "the experiment `small` selects no run\n"
-        "4 pairs of framework and scenario x 2 repetitions, less what 0 include and 1 exclude rules leave out\n"
+        "4 pairs of framework and scenario x 2 repetitions, less what 0 rules of include and 1 of exclude leave out\n"
         "look at include and exclude with: runner plan --explain"
+    )
+
+
+def test_one_of_a_thing_is_told_in_the_singular() -> None:
+    """Of one pair, one repetition and one rule an empty plan speaks as of one."""
+    one = make_experiment(frameworks=("alpha",), scenarios=("greet",), repetitions=1, include=(Cell(framework="beta"),))
+    with pytest.raises(NothingSelected) as caught:
+        require_some(one)
+    assert caught.value.why == (
+        "1 pair of framework and scenario x 1 repetition, less what 1 rule of include and 0 of exclude leave out"
     )
 
 

@@ -47,6 +47,24 @@ def test_make_targets_exist(page: str, targets: list[str]) -> None:
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
 
 
+def test_links_have_a_text() -> None:
+    """Every link between pages says where it leads, for whoever reads them as files."""
+    silent = [
+        f"{page.name}: {link}" for page in PAGES for link in re.findall(r"\[\]\([^)]*\)", page.read_text("utf-8"))
+    ]
+    assert silent == []
+
+
+def test_every_variable_of_the_runner_is_in_the_reference() -> None:
+    """Each environment variable of our own that some module names stands in the reference of the configuration."""
+    sources = "".join(
+        path.read_text("utf-8") for path in (ROOT / "runner").rglob("*.py") if "testing" not in path.parts
+    )
+    reference = (ROOT / "docs" / "reference" / "configuration.md").read_text("utf-8")
+    missing = {name for name in re.findall(r'"(RUNNER_[A-Z_]+)"', sources) if f"`{name}`" not in reference}
+    assert missing == set()
+
+
 def _yaml_blocks(page: str) -> list[str]:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     return re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)

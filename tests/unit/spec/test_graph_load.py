@@ -109,7 +109,10 @@ def test_what_is_wrong_in_a_workflow_is_told_once(graph: Project) -> None:
     _write(graph.scenarios / "greet.yaml", "name: greet\nsteps:\n  - id: w\n    workflow: tested\n")
     with pytest.raises(ConfigError) as caught:
         load_all(graph, None, Overrides(), {})
-    assert str(caught.value) == "config/workflows/tested.yaml:9: steps.2.command: it is empty; at least one is needed"
+    assert str(caught.value) == (
+        "config/workflows/tested.yaml:9: steps.2.command: it is empty; at least one is needed\n"
+        "write command: [...]; a program and its arguments, run instead of the framework's command"
+    )
 
 
 def test_a_disabled_call_needs_no_workflow(graph: Project) -> None:
