@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,15 +44,15 @@ def weigh(roots: Sequence[Path], pace: Callable[[], bool], most_bytes: int, most
     """
     total = names = 0
     for root in roots:
-        with opened(root) as handle:
-            for size in _sizes(handle):
+        with opened(root) as handle, contextlib.closing(_sizes(handle)) as sizes:
+            for size in sizes:
                 total, names = total + size, names + 1
                 if total > most_bytes or names > most_names or (names % _EVERY == 0 and not pace()):
                     return Weight(bytes=total, names=names)
     return Weight(bytes=total, names=names)
 
 
-def _sizes(root: int) -> Iterator[int]:
+def _sizes(root: int) -> Generator[int, None, None]:
     """Yield for each name below an open folder how many bytes it counts for."""
     pending: list[Way | None] = [None]
     while pending:
