@@ -56,8 +56,6 @@ class Facts:
 
     restarted: bool = False
     """Whether the engine was away, or ended, while the container was there."""
-    taken_up: bool = False
-    """Whether an earlier runner began it, and what went on then nobody saw."""
     waited: float | None = None
     """Seconds from its start to the news of its end, by a steady clock; None if the runner did not see both."""
     watched: str = ""
@@ -203,7 +201,7 @@ def _killed_whole(facts: Facts) -> Verdict | None:
 
 def _unreported(facts: Facts) -> Verdict | None:
     """A shim that cannot write its report has no room for it; what its command met with then is not the framework's doing."""
-    if facts.taken_up and facts.report is None and facts.code:
+    if facts.report is None and facts.code:
         return "broken", f"exit code {facts.code} without the shim's report: there was no room on the disk for it"
     return None
 

@@ -42,6 +42,7 @@ def test_a_jump_is_no_timeout(world: World) -> None:
 
     def program(box: Box) -> int:
         _set_time(world.engine, 7200.0)
+        tell(box, exit_code=124)
         return 124
 
     done = world.perform(program)

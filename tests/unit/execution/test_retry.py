@@ -134,6 +134,7 @@ def test_notes_say_of_which_attempt(bench: Bench) -> None:
 
     def lie(box: Box) -> int:
         box.path("/out/result.json", write=True).write_text("{")
+        tell(box, exit_code=1)
         return 1
 
     bench.world.engine.register(lie)

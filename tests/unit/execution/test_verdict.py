@@ -63,8 +63,7 @@ _PASSED = Facts(
         ({"state": _state(188), "report": _report(signal=60)}, "failed", "killed by signal 60"),
         ({"state": _state(137), "report": None}, "broken", "the whole container was killed"),
         ({"state": _state(255), "report": None}, *ENDED_WITH_ENGINE),
-        ({"state": _state(1), "report": None, "taken_up": True}, "broken", "without the shim's report"),
-        ({"state": _state(1), "report": None}, "failed", "exit code 1"),
+        ({"state": _state(1), "report": None}, "broken", "exit code 1 without the shim's report"),
         ({"state": _state(255), "report": _report(exit_code=0)}, *ENDED_WITH_ENGINE),
         ({"state": _state(255), "report": _report(exit_code=255)}, "failed", "exit code 255"),
         ({"state": _state(143), "report": None}, "broken", "was stopped (SIGTERM) before the shim"),
@@ -79,7 +78,7 @@ _PASSED = Facts(
         ({"restarted": True, "state": _state(137), "report": None}, *ENDED_WITH_ENGINE),
         ({"restarted": True, "report": None}, *ENDED_WITH_ENGINE),
         ({"state": _state(124), "report": None, "waited": 61.0}, "timed_out", "not finished after 60 s"),
-        ({"state": _state(124), "report": None, "waited": 59.0}, "failed", "exit code 124"),
+        ({"state": _state(124), "report": None, "waited": 59.0}, "broken", "exit code 124 without the shim's report"),
         ({"state": _state(124)}, "failed", "exit code 124"),
         (
             {"state": _state(124), "report": _report(timed_out=True)},
@@ -126,9 +125,9 @@ def test_a_deadline_is_exit_code_124_whoever_enforced_it() -> None:
     assert dataclasses.replace(_PASSED, state=None).code is None
 
 
-@pytest.mark.parametrize(("deadline", "outcome"), [(1.0, "timed_out"), (1.5, "failed")])
+@pytest.mark.parametrize(("deadline", "outcome"), [(1.0, "timed_out"), (1.5, "broken")])
 def test_without_a_report_the_clock_decides_what_124_means(deadline: float, outcome: str) -> None:
-    """A step that filled /out leaves no report: 124 after its whole time is the deadline, before it the command's own."""
+    """On a full disk there is no report: 124 after its whole time is the deadline, before it nobody knows what it is."""
     facts = dataclasses.replace(_PASSED, state=_state(124), report=None, deadline=deadline)
     assert judge(facts)[0] == outcome
 
