@@ -194,6 +194,7 @@ def _assess(order: Order, spec: ContainerSpec, ended: Ended, metered: Metered, w
         expect_changes=order.step.expect_changes,
         message=result.message if result else "",
         restarted=ended.restarted,
+        taken_up=order.left is not None,
         waited=ended.waited,
         watched=watch.at_end(tree),
         file_limit=spec.resources.file,

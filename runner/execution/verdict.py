@@ -16,8 +16,8 @@ _KILLED_WHOLE = {
     128 + signal.SIGTERM: "the whole container was stopped (SIGTERM) before the shim in it could note that",
 }
 """Exit codes of a container that leaves no report: the shim writes one whenever it ends by itself."""
-_UNSEEN = 255
-"""What an engine says of a container that ended while the engine was away."""
+_UNSEEN = frozenset({0, 255})
+"""What an engine says of a container that ended while the engine was away, if it does not know better."""
 _NEVER_STARTED = frozenset({125, 126, 127})
 """Exit codes of a shim that could not start the command."""
 
@@ -56,6 +56,8 @@ class Facts:
 
     restarted: bool = False
     """Whether the engine was away, or ended, while the container was there."""
+    taken_up: bool = False
+    """Whether an earlier runner began it, and what went on then nobody saw."""
     waited: float | None = None
     """Seconds from its start to the news of its end, by a steady clock; None if the runner did not see both."""
     watched: str = ""
@@ -191,7 +193,9 @@ def _ended_with_engine(facts: Facts) -> Verdict | None:
     """
     report = facts.report
     own = report is not None and not report.stopped and report.exit_code == facts.code
-    return ENDED_WITH_ENGINE if not own and (facts.restarted or facts.code == _UNSEEN) else None
+    # A command that met with a full disk may return 0, and the shim find no room for its report.
+    unseen = facts.code in _UNSEEN and (report is not None or facts.code != 0)
+    return ENDED_WITH_ENGINE if not own and (facts.restarted or unseen) else None
 
 
 def _killed_whole(facts: Facts) -> Verdict | None:
@@ -201,7 +205,7 @@ def _killed_whole(facts: Facts) -> Verdict | None:
 
 def _unreported(facts: Facts) -> Verdict | None:
     """A shim that cannot write its report has no room for it; what its command met with then is not the framework's doing."""
-    if facts.report is None and facts.code:
+    if facts.report is None and (facts.code or facts.taken_up):
         return "broken", f"exit code {facts.code} without the shim's report: there was no room on the disk for it"
     return None
 

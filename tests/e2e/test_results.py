@@ -132,18 +132,20 @@ def test_logs_are_exact(done: tuple[Project, dict[str, str]]) -> None:
 
 
 def test_runs_can_be_filtered(done: tuple[Project, dict[str, str]]) -> None:
-    """Each filter leaves the runs it names, and a filter that fits none leaves an empty list."""
+    """Each filter leaves the runs it names; one that fits none leaves an empty list, and says what there is."""
     wanted = {
         ("--outcome", "broken"): ["short"],
         ("--outcome", "passed,broken"): ["short", "talk"],
         ("--experiment", "talking"): ["talk"],
-        ("--framework", "other"): [],
     }
     found = {
         arguments: sorted(row["scenario"] for row in json.loads(_succeed(done[0], "runs", *arguments, "--json")))
         for arguments in wanted
     }
     assert found == wanted
+    none = done[0].run("runs", "--framework", "other", "--json", env=NO_ENGINE)
+    assert (none.returncode, json.loads(none.stdout)) == (3, [])
+    assert "none is of framework `other`\n  frameworks there are: caller" in none.stderr
 
 
 @pytest.mark.parametrize(
