@@ -106,7 +106,7 @@ def test_an_unknown_framework(talk: Project) -> None:
 def test_filters_that_leave_nothing(talk: Project, command: tuple[str, ...]) -> None:
     """Nothing to run is an error of its own, found before an engine is looked for and an image built."""
     result = talk.run(*command, "narrow", "--scenario", "talk", env=NO_ENGINE)
-    _assert_refused(result, 3, "`narrow` selects no run", "1 include", "runner plan --explain")
+    _assert_refused(result, 3, "`narrow` selects no run", "1 rule of include", "runner plan --explain")
     assert not talk.runs.exists()
 
 
