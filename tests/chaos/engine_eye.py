@@ -105,6 +105,14 @@ class Eye:
             self.ask("POST", f"/containers/{made}/start")
         return str(made)
 
+    def revive_decoys(self) -> None:
+        """Start containers that the engine itself failed to start again when it came back: it says why, and a stop does not."""
+        for one in self.containers():
+            if DECOY in one["Labels"] and one["State"] == "exited":
+                state = json.loads(self.ask("GET", f"/containers/{one['Id']}/json"))["State"]
+                if state["Error"]:
+                    self.ask("POST", f"/containers/{one['Id']}/start")
+
     def remove_decoys(self) -> None:
         for one in self.containers():
             if DECOY in one["Labels"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import zstandard
-from chaos.engine_eye import DECOY, Witness
+from chaos.engine_eye import DECOY, Unhappy, Witness
 from chaos.places import Place, processes
 from support.upstream.starting import stated
 
@@ -181,6 +182,8 @@ def _check_engine(facts: Facts) -> None:
     while (seen := _decoys(facts)) != facts.decoys and time.monotonic() < end:
         # An engine that has just come back starts them one after the other.
         time.sleep(0.2)
+        with contextlib.suppress(OSError, Unhappy):
+            eye.revive_decoys()
     facts.expect(seen, facts.decoys, "decoys")
 
 
