@@ -26,6 +26,8 @@ _GLANCE = 30.0
 _UNSEEN_PATIENCE = 10.0
 """Seconds that killed processes may take to be gone."""
 _SHOWN = 3
+_REMOVING_PAUSES = (0.1, 0.5)
+"""Seconds between tries to remove a container that is there although the engine refuses, or says that there is none."""
 _LOG_FRAMING = 32
 """Bytes the `local` log driver may need for one byte of output: an empty line takes 26."""
 _OOM_SCORE = 500
@@ -131,14 +133,33 @@ class DockerContainers:
             )
 
     def remove(self, container: str) -> None:
-        self._api.call(
-            "DELETE",
-            f"/containers/{quote(container)}",
-            query={"force": True, "v": True},
-            deadline=SLOW_DEADLINE,
-            idempotent=True,
-            fine=(_NOT_FOUND,),
-        )
+        for pause in (*_REMOVING_PAUSES, None):
+            try:
+                self._api.call(
+                    "DELETE",
+                    f"/containers/{quote(container)}",
+                    query={"force": True, "v": True},
+                    deadline=SLOW_DEADLINE,
+                    idempotent=True,
+                )
+            except Unanswered:
+                raise
+            except EngineError:
+                # An earlier call, whose answer got lost, may have removed it or be about to; or it is there after all.
+                if not self._is_there(container):
+                    return
+                if pause is None:
+                    raise
+                time.sleep(pause)
+            else:
+                return
+
+    def _is_there(self, container: str) -> bool:
+        try:
+            inspect(self._api, container)
+        except NotFound:
+            return False
+        return True
 
 
 def inspect(api: Api, container: str) -> ContainerState:

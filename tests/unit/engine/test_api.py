@@ -205,7 +205,7 @@ def test_removal_under_way_is_waited_for(stub: Any, engine: Engine) -> None:
     busy = (409, {"message": "removal of container c1 is already in progress"})
     stub.answer("DELETE /containers/c1", busy, (404, {"message": "No such container: c1"}))
     engine.containers.remove("c1")
-    assert len(stub.asked) == 3
+    assert sum(one.startswith("DELETE ") for one in stub.asked) == 2
 
 
 def test_a_name_in_use_says_what_to_do(stub: Any, engine: Engine) -> None:
