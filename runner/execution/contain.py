@@ -180,7 +180,14 @@ def _end(job: Job, ended: Ended) -> None:
         if not spec.labels.items() <= state.labels.items():
             return
         _stop(job, ended, state.id)
-        ended.state = None if ended.may_run else job.patiently(lambda: engine.observer.inspect(state.id))
+        if ended.may_run:
+            return
+        state = job.patiently(lambda: engine.observer.inspect(state.id))
+        if state.status == "running":
+            ended.may_run = True
+            ended.notes.append(f"container {spec.name} still runs in the engine")
+        else:
+            ended.state = state
     except NotFound:
         return
     except EngineError as error:

@@ -315,3 +315,21 @@ def test_what_cannot_be_ended_has_its_workspace_to_itself(bench: Bench) -> None:
     assert len(starts) == 1
     assert world.containers_left == starts
     assert any("may still run: container c has ended for the engine, and still runs" in note for note in done.notes)
+
+
+def test_what_runs_after_a_stop_has_its_workspace_to_itself(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that says to have stopped a container, and shows it as running, is not believed."""
+    world, starts = bench.world, list[str]()
+
+    def program(box: Box) -> int:
+        starts.append(box.spec.name)
+        box.sleep(2)
+        return good_step(box)
+
+    world.engine.register(program)
+    world.engine.fail_next("wait", EngineError("cannot wait"))
+    monkeypatch.setattr(world.engine.containers, "stop", lambda *_: None)
+    done = bench.perform()
+    assert len(starts) == 1
+    assert world.containers_left == starts
+    assert f"step begin: container {starts[0]} still runs in the engine" in done.notes
