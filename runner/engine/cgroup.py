@@ -138,22 +138,25 @@ def end_processes(root: Path, parent: str, patience: float) -> set[int]:
     """
     end = time.monotonic() + patience
     while left := processes(root, parent):
-        for process in left:
-            _kill(root, parent, process)
+        _kill(root, parent, left)
         if time.monotonic() >= end:
             break
         time.sleep(_PAUSE)
     return left
 
 
-def _kill(root: Path, parent: str, process: int) -> None:
-    """Kill a process if it is one below the parent: its id may be another's by now, what holds it open is not."""
-    with contextlib.suppress(OSError):
-        handle = os.pidfd_open(process)
-        try:
-            if process in processes(root, parent):
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
-        finally:
+def _kill(root: Path, parent: str, found: Iterable[int]) -> None:
+    """Kill processes that are below the parent once they are held: an id may be another's by then, what is held is not."""
+    handles: dict[int, int] = {}
+    try:
+        for process in found:
+            with contextlib.suppress(OSError):
+                handles[process] = os.pidfd_open(process)
+        for process in processes(root, parent) & handles.keys():
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(handles[process], signal.SIGKILL)
+    finally:
+        for handle in handles.values():
             os.close(handle)
 
 

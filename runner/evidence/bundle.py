@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runner.errors import ConfigError, StorageError
 from runner.evidence.atomic import replacing, storage_error
-from runner.evidence.listing import begins_compressed
+from runner.evidence.compress import begins_compressed
 from runner.evidence.tarformat import REGULAR, padding, raw_header, trailer
 from runner.evidence.tarreader import plain_tar, remembered
 

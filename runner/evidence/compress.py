@@ -23,11 +23,13 @@ makes it a quarter faster, and the output of a virtual environment 3.5 % larger.
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """RFC 1952: deflate, no name, no comment, modification time 0, no level hint, operating system unknown."""
 _GZIP_MAGIC = _GZIP_HEADER[:2]
+_SKIPPED = 0x184D2A50
+"""Magic number of zstd frames that readers pass over, but for its last four bits (RFC 8878, 3.1.2)."""
 _NOTE = struct.Struct("<8sQ")
 """A word of ours, and the length of the frame that the note follows."""
 _WORD = b"LASTPART"
 _ENDINGS = {
-    "zstd": (struct.pack("<II", 0x184D2A5E, _NOTE.size), b""),
+    "zstd": (struct.pack("<II", _SKIPPED | 0xE, _NOTE.size), b""),
     "gzip": (
         _GZIP_HEADER[:3] + b"\x04" + _GZIP_HEADER[4:] + struct.pack("<H2sH", 4 + _NOTE.size, b"LP", _NOTE.size),
         b"\x03\x00" + bytes(8),
@@ -35,6 +37,11 @@ _ENDINGS = {
 }
 """What stands around the note, which readers of the format pass over: a skippable frame (RFC 8878, 3.1.2), or a gzip member
 of nothing with an extra field (RFC 1952, 2.3.1.1)."""
+_CHUNK = 1024 * 1024
+_LONGEST_HEADER = 18
+"""Bytes of a zstd frame's magic number and header; with its first block no frame is shorter that holds anything of ours."""
+_RUN = 1
+"""Type of a block that is one byte many times."""
 DECOMPRESSION_ERRORS = (EOFError, OSError, zlib.error, zstandard.ZstdError)
 """What a reader raises when its input is damaged or ends too soon."""
 
@@ -121,6 +128,15 @@ def kind_of(stream: BinaryIO) -> str:
     return kind
 
 
+def begins_compressed(path: Path) -> bool:
+    """Tell whether a file begins like an archive, whatever it is called; one that cannot be read does not."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(zstandard.FRAME_HEADER)).startswith((_GZIP_MAGIC, zstandard.FRAME_HEADER))
+    except OSError:
+        return False
+
+
 @contextlib.contextmanager
 def decompressed(path: Path) -> Iterator[BinaryIO]:
     """Open a compressed file for reading what is in it; the kind is told by its first bytes.
@@ -141,3 +157,48 @@ def decompressed_stream(stream: IO[bytes], kind: str) -> Iterator[BinaryIO]:
     else:
         with zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True, closefd=False) as frames:
             yield cast("BinaryIO", frames)
+
+
+def ends_early(stream: BinaryIO, kind: str) -> bool:
+    """Tell whether a compressed file ends within a frame, and nothing shows before that it is another sort of file."""
+    try:
+        if kind == "zstd":
+            return _zstd_ends_early(stream)
+        with decompressed_stream(stream, kind) as reader:
+            stream.seek(0)
+            while reader.read(_CHUNK):
+                continue
+    except EOFError:
+        return True
+    except DECOMPRESSION_ERRORS:
+        return False
+    return False
+
+
+def _zstd_ends_early(stream: BinaryIO) -> bool:
+    """Walk from frame to frame by the lengths that blocks say (RFC 8878, 3.1.1); nothing is decompressed.
+
+    Raises:
+        zstandard.ZstdError: if there is something else than a frame.
+    """
+    end, place = stream.seek(0, os.SEEK_END), 0
+    while place < end:
+        stream.seek(place)
+        head = stream.read(_LONGEST_HEADER)
+        if int.from_bytes(head[:4], "little") & ~0xF == _SKIPPED:
+            place += 8 + int.from_bytes(head[4:8], "little")
+            continue
+        if len(head) < _LONGEST_HEADER:
+            return True
+        place += zstandard.frame_header_size(head)
+        last = False
+        while not last and place < end:
+            stream.seek(place)
+            block = int.from_bytes(stream.read(3), "little")
+            last = bool(block & 1)
+            # A run of one byte has that byte alone, whatever its length.
+            place += 3 + (1 if block >> 1 & 3 == _RUN else block >> 3)
+        place += 4 * zstandard.get_frame_parameters(head).has_checksum
+        if not last:
+            return True
+    return place > end or end == 0

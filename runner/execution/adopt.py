@@ -52,12 +52,10 @@ def take_up(context: Context, run: Run, step: PlannedStep, begun: Begun, workspa
         return TakenUp(place=workspaces.again(step), earlier=earlier, used=_seconds(earlier))
     how = "has ended, and is collected" if not _runs(left.container) else "still runs, and is waited for"
     _tell(context, run, f"step {step.id}: its container {how}")
-    return TakenUp(
-        place=place, left=left, earlier=earlier, used=_seconds(earlier) + seconds_under_way(left, boottime())
-    )
+    return TakenUp(place=place, left=left, earlier=earlier, used=_seconds(earlier) + _seconds_of(left, boottime()))
 
 
-def seconds_under_way(left: Left, moment: float) -> float:
+def _seconds_of(left: Left, moment: float) -> float:
     """Return for how long an attempt has been under way that an earlier runner began: until now, or its container's end.
 
     Args:

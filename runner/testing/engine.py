@@ -34,9 +34,6 @@ CALLS = (
 )
 """Calls that can be made to fail."""
 
-_KILLED = 128 + signal.SIGKILL
-_NOT_FOUND_EXIT = 127
-
 
 class FakeEngine:
     """Engine in memory; see `runner.engine.protocol.Engine`. Deterministic but for the times of day.

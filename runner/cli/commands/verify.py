@@ -35,7 +35,7 @@ def run(args: Namespace, console: Console) -> int:
     from pathlib import Path
 
     from runner.cli.finding import find_run, is_archive
-    from runner.evidence.listing import begins_compressed
+    from runner.evidence.compress import begins_compressed
     from runner.evidence.proof import check_archive, check_run
 
     file = Path(args.what)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import pytest
+from support.command_line import run
 
-from runner.cli.main import main
 from runner.evidence.atomic import write_json
 from runner.evidence.layout import RunLayout
 from runner.evidence.records import DecisionRecord, RunRecord, Suspension
@@ -17,15 +16,6 @@ from runner.ledger.rebuild import rebuild
 from runner.plan.models import PlannedApproval, PlannedStep
 
 RUN = "crud-r3-abc"
-
-
-def run(output: Path, *argv: str) -> tuple[int, str, str]:
-    """Run a command line on a folder of runs and return exit code, stdout and stderr."""
-    raw, err = io.BytesIO(), io.StringIO()
-    out = io.TextIOWrapper(raw, encoding="utf-8")
-    code = main([*argv, "--output", str(output)], environment={}, out=out, err=err)
-    out.flush()
-    return code, raw.getvalue().decode(), err.getvalue()
 
 
 def _asked(step: str, index: int, until: str | None = None) -> Suspension:

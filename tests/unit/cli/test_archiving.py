@@ -7,21 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
+from support.command_line import run
 from support.fake_world import World
 
 from runner.cli.main import main
 from runner.evidence.kept import kept
 from runner.evidence.layout import RunLayout
 from runner.execution.run import perform_run
-
-
-def run(output: Path, *argv: str) -> tuple[int, str, str]:
-    """Run a command line on a folder of runs and return exit code, stdout and stderr."""
-    raw, err = io.BytesIO(), io.StringIO()
-    out = io.TextIOWrapper(raw, encoding="utf-8")
-    code = main([*argv, "--output", str(output)], environment={}, out=out, err=err)
-    out.flush()
-    return code, raw.getvalue().decode(), err.getvalue()
 
 
 @pytest.fixture

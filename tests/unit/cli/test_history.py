@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import pytest
+from support.command_line import run
 
-from runner.cli.main import main
 from runner.evidence.archive import write_archive
 from runner.evidence.atomic import write_json
 from runner.evidence.history.oci import read_steps
@@ -18,15 +17,6 @@ from runner.evidence.records import RunRecord, ValueRecord
 from runner.evidence.tree import scan
 
 RUN = "crud-r1-0123456789"
-
-
-def run(output: Path, *argv: str) -> tuple[int, str, str]:
-    """Run a command line on a folder of runs and return exit code, stdout and stderr."""
-    raw, err = io.BytesIO(), io.StringIO()
-    out = io.TextIOWrapper(raw, encoding="utf-8")
-    code = main([*argv, "--output", str(output)], environment={}, out=out, err=err)
-    out.flush()
-    return code, raw.getvalue().decode(), err.getvalue()
 
 
 @pytest.fixture

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from pathlib import Path
 
 import pytest
+from support.command_line import run
 
 from runner.cli.finding import find_run, places
-from runner.cli.main import main
 from runner.errors import ConfigError
-
-
-def run(output: Path, *argv: str) -> tuple[int, str, str]:
-    """Run a command line on a folder of runs and return exit code, stdout and stderr."""
-    raw, err = io.BytesIO(), io.StringIO()
-    out = io.TextIOWrapper(raw, encoding="utf-8")
-    code = main([*argv, "--output", str(output)], environment={}, out=out, err=err)
-    out.flush()
-    return code, raw.getvalue().decode(), err.getvalue()
 
 
 def test_show_says_everything(output: Path) -> None:
