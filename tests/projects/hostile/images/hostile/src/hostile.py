@@ -162,10 +162,12 @@ def _refusal(deed: object) -> str:
 
 
 def late() -> None:
-    """Report well, and leave a child behind that goes on to write to /out, to the workspace and as the shim."""
+    """Report well, and leave a child behind that writes already, and goes on to: to /out, to the workspace, as the shim."""
     note(begun=True)
     (OUT / "result.json").write_text('{"version": 1, "message": "well"}')
     if os.fork():
+        while not (WORKSPACE / "later").exists():
+            time.sleep(0.01)
         return
     os.setsid()
     if os.fork():
