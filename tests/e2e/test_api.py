@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.images import ROOT, base_image
-from support.project import copy_project
+from support.project import copy_project, environment
 
 import runner
 from runner.engine.docker import connect
@@ -20,7 +20,9 @@ from runner.names import LABEL_INPUTS, PROJECT
 from runner.spec.models import LimitsPatch
 from runner.spec.overrides import Overrides
 
-run = partial(runner.run_command, image="base", project=ROOT)
+ENVIRONMENT = environment()
+"""With rules under which nobody waits for the machine's load."""
+run = partial(runner.run_command, image="base", project=ROOT, process_environment=ENVIRONMENT)
 
 
 def build(engine: Engine) -> str:
@@ -52,7 +54,7 @@ def test_a_command_tells_all_of_itself(tmp_path: Path) -> None:
 
 def test_a_deadline_is_exit_code_124() -> None:
     """A command that does not end is ended, and told from one that returned 124 by itself."""
-    late, own = run(["sleep", "60"], timeout=0.5), run(["sh", "-c", "exit 124"])
+    late, own = run(["sleep", "600"], timeout=0.5), run(["sh", "-c", "exit 124"])
     assert (late.exit_code, late.timed_out) == (124, True)
     assert (own.exit_code, own.timed_out) == (124, False)
 
@@ -84,8 +86,8 @@ def test_an_image_without_the_shim_is_bounded_too() -> None:
     with connect(os.environ) as engine:
         plain = build(engine)
         try:
-            late = runner.run_command(["sleep", "60"], image=plain, engine=engine, timeout=0.5)
-            read = runner.run_command(["cat"], image=plain, engine=engine, stdin=b"typed")
+            command = partial(runner.run_command, image=plain, engine=engine, process_environment=ENVIRONMENT)
+            late, read = command(["sleep", "600"], timeout=0.5), command(["cat"], stdin=b"typed")
         finally:
             engine.images.remove(plain)
     assert (late.exit_code, late.timed_out, late.error) == (124, True, "")
@@ -95,7 +97,9 @@ def test_an_image_without_the_shim_is_bounded_too() -> None:
 def test_an_experiment_is_planned_carried_out_and_read(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """What the command line does, as values: plan, events, rows, a step's workspace and what changed; nothing printed."""
     project = copy_project("graph", tmp_path / "graph")
-    experiment = runner.Experiment.load(project=project.root, overrides=Overrides(scenarios=("branches",)))
+    experiment = runner.Experiment.load(
+        project=project.root, overrides=Overrides(scenarios=("branches",)), process_environment=ENVIRONMENT
+    )
     assert experiment.results().runs == ()
     assert [run.scenario for run in experiment.runs] == ["branches"]
     heard: list[str] = []

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.gates import HOLDS, let_go, until_held
 from support.project import Project, left_in_engine
+from support.waiting import PATIENCE, until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 _WAITING = 8
 """Exit code of `go` when runs wait."""
@@ -23,12 +24,14 @@ def _record(run: Path) -> dict[str, Any]:
     return found
 
 
-def _wait_for(path: Path, pattern: str, seconds: float = 60) -> Path:
-    end = time.monotonic() + seconds
-    while not (found := list(path.glob(pattern))):
-        assert time.monotonic() < end, f"{pattern} did not appear"
-        time.sleep(0.05)
-    return found[0]
+def _hold(project: Project) -> None:
+    """Have the steps beside and after the decision last until they are let go."""
+    scenario = project.root / "config/scenarios/release.yaml"
+    text = scenario.read_text()
+    for sleep in ("sleep 2", "sleep 3"):
+        assert text.count(sleep) == 1
+        text = text.replace(sleep, HOLDS)
+    scenario.write_text(text)
 
 
 def test_a_suspended_run_survives_and_goes_on(probe: Project) -> None:
@@ -64,11 +67,15 @@ def test_a_suspended_run_survives_and_goes_on(probe: Project) -> None:
 
 def test_a_decision_while_the_runner_is_at_work(probe: Project) -> None:
     """A decision that comes while another branch is under way is seen at once: one `go` is enough."""
+    _hold(probe)
     running = probe.start("go", "release", "--repetitions", "1")
-    question = _wait_for(probe.runs, "probe/*/approvals/step_002.asked.json")
-    run = question.parents[1]
+    (notes,) = until_held(probe.runs, "steps/step_004")
+    run = notes.parents[1]
+    until(lambda: list(run.glob("approvals/step_002.asked.json")), "nobody was asked")
     assert probe.run("approve", run.name).returncode == 0
-    text, _ = running.communicate(timeout=60)
+    until_held(probe.runs, "steps/step_003")
+    with let_go(probe.runs):
+        text, _ = running.communicate(timeout=PATIENCE)
     assert running.returncode == 0, text
     record = _record(run)
     steps = {one["id"]: one for one in record["steps"]}
@@ -80,15 +87,17 @@ def test_a_decision_while_the_runner_is_at_work(probe: Project) -> None:
 
 def test_a_runner_killed_after_going_on_asks_nobody_again(probe: Project) -> None:
     """A run that was cut off after a decision goes on where it was: what was decided stays decided."""
-    assert probe.run("go", "release", "--repetitions", "1").returncode == _WAITING
+    _hold(probe)
+    with let_go(probe.runs):
+        assert probe.run("go", "release", "--repetitions", "1").returncode == _WAITING
     (run,) = probe.directories()
     assert probe.run("approve", run.name).returncode == 0
     running = probe.start("go", "release", "--repetitions", "1")
-    _wait_for(run, "steps/step_003/in")
-    time.sleep(0.5)
+    until_held(probe.runs, "steps/step_003")
     os.kill(running.pid, signal.SIGKILL)
-    running.communicate(timeout=10)
-    again = probe.run("go", "release", "--repetitions", "1")
+    running.communicate(timeout=PATIENCE)
+    with let_go(probe.runs):
+        again = probe.run("go", "release", "--repetitions", "1")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "goes on at step build" in again.stdout
     record = _record(run)

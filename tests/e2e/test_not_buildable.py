@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.project import Project
+from support.project import SITE, Project
 
 pytestmark = pytest.mark.e2e
 
@@ -39,7 +38,8 @@ def away(talk: Project, tmp_path: Path) -> Away:
     shutil.rmtree(recipe / "src")
     _replace(talk.root / "config/experiments/default.yaml", "[caller]", "[caller, twin]")
     site = tmp_path / "site.yaml"
-    site.write_text(f"sources:\n  rewrite:\n    {NOWHERE}: {tmp_path}/mirror/\n")
+    rules = SITE.read_text()
+    site.write_text(f"{rules}\nsources:\n  rewrite:\n    {NOWHERE}: {tmp_path}/mirror/\n")
     mirrored = {"RUNNER_SITE": str(site)}
     locked = talk.run("images", "lock", "twin", env=mirrored)
     assert locked.returncode == 0, locked.stdout + locked.stderr
@@ -65,9 +65,7 @@ def _replace(file: Path, old: str, new: str) -> None:
 
 def test_an_experiment_goes_on_without_it(away: Away) -> None:
     """The other framework's run passes; the missing one is named with host, reason and remedy, and leaves no run."""
-    began = time.monotonic()
-    done = away.project.run("go", env=away.without)
-    assert time.monotonic() - began < 120
+    done = away.project.run("go", env=away.without, timeout=240)
     assert done.returncode == 5, done.stdout + done.stderr
     for words in ("images/twin/framework.yaml: 127.0.0.1 cannot be reached", "git ls-remote", "sources.rewrite"):
         assert words in done.stderr

@@ -60,4 +60,5 @@ def small_disk(folder: Path, options: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=True, capture_output=True)
+        # What a program that has just ended had open there may be held for a moment.
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, capture_output=True)

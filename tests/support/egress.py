@@ -25,6 +25,9 @@ from runner.spec.egress import Packages
 TOKEN = "run-token"
 CREDENTIALS = f"Proxy-Authorization: Basic {base64.b64encode(f'run:{TOKEN}'.encode()).decode()}\r\n"
 
+_PATIENCE = 120.0
+"""Seconds that anything may take on a busy machine."""
+
 T = TypeVar("T")
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -52,14 +55,14 @@ class World:
         writer.write(data.encode() if isinstance(data, str) else data)
         if finish:
             writer.write_eof()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(_PATIENCE):
             answer = await reader.read()
         writer.close()
         return answer
 
     async def until_recorded(self, count: int) -> list[Connection]:
         """Wait for connections to be recorded, and return them."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(_PATIENCE):
             while len(self.connections) < count:  # noqa: ASYNC110  a file tells nobody that it has grown
                 await asyncio.sleep(0.01)
         return self.connections
@@ -156,10 +159,10 @@ def connect_to(port: int, name: str = "127.0.0.1", credentials: str = CREDENTIAL
 
 
 def go(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, within a minute."""
+    """Run a coroutine to its end, within four minutes."""
 
     async def bounded() -> T:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(2 * _PATIENCE):
             return await coroutine
 
     return asyncio.run(bounded())

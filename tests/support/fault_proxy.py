@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 Kind = Literal["delay", "hang", "close", "status", "hang_after", "lose", "status_after", "cut"]
 """What happens to a call. The engine never hears of it after `hang` (no answer, ever), `close` (hung up on) and `status`
@@ -144,6 +144,11 @@ class FaultProxy:
                     return fault
         return None
 
+    def meet(self, line: socket.socket) -> None:
+        """Have a connection cut by `down`."""
+        with self._lock:
+            self._lines.add(line)
+
     @contextlib.contextmanager
     def known(self, *lines: socket.socket) -> Iterator[None]:
         """Have connections cut by `down` inside the block."""
@@ -162,6 +167,12 @@ class _Server(socketserver.ThreadingUnixStreamServer):
     request_queue_size = 128
     proxy: FaultProxy
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection that is known from then on: its thread may begin only after everybody was hung up on."""
+        line, address = super().get_request()
+        self.proxy.meet(line)
+        return line, address
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Stay quiet: either side may hang up at any moment."""
 
@@ -171,6 +182,10 @@ class _Call(socketserver.BaseRequestHandler):
     server: _Server
 
     def handle(self) -> None:
+        with self.server.proxy.known(self.request):
+            self._answer()
+
+    def _answer(self) -> None:
         head, rest = _head(self.request)
         if not head:
             return
@@ -180,14 +195,13 @@ class _Call(socketserver.BaseRequestHandler):
         fault = proxy.due(method.decode("latin-1"), path)
         if fault is not None and fault.kind == "delay":
             proxy.over.wait(fault.seconds)
-        with proxy.known(self.request):
-            if fault is not None and fault.kind in {"hang", "close", "status"}:
-                self._refuse(fault)
-            else:
-                with socket.socket(socket.AF_UNIX) as engine, proxy.known(engine):
-                    engine.connect(str(proxy.engine))
-                    engine.sendall(_alone(head) + rest)
-                    self._relay(engine, fault)
+        if fault is not None and fault.kind in {"hang", "close", "status"}:
+            self._refuse(fault)
+        else:
+            with socket.socket(socket.AF_UNIX) as engine, proxy.known(engine):
+                engine.connect(str(proxy.engine))
+                engine.sendall(_alone(head) + rest)
+                self._relay(engine, fault)
 
     def _refuse(self, fault: Fault) -> None:
         if fault.kind == "hang":

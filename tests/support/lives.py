@@ -23,6 +23,9 @@ from runner.ledger.store import ledger_path, open_ledger
 from runner.plan.models import Run
 from runner.testing import Box
 
+_PATIENCE = 120.0
+"""Seconds after which what did not come about will not."""
+
 
 class Lives:
     """A run that is carried out by one runner after the other, and what its steps were started with."""
@@ -58,7 +61,7 @@ class Lives:
 
         self._threads.append(threading.Thread(target=carry, daemon=True))
         self._threads[-1].start()
-        assert frozen.reached.wait(30)
+        assert frozen.reached.wait(_PATIENCE), f"{point} was not reached"
 
     def go(self, context: Context | None = None) -> RunRecord:
         """Have the next runner sweep, and carry the run out; with its own hands, if they are given."""
@@ -73,15 +76,16 @@ class Lives:
         return found.record
 
     def end(self) -> None:
-        """Have the threads of killed runners end."""
+        """Have the threads of killed runners end, and steps that are held."""
         self.over.set()
+        self.held.set()
         for one in self._threads:
-            one.join(30)
+            one.join(_PATIENCE)
 
     def _step(self, box: Box) -> int:
         self.starts.append(box.path("/in/prompt.txt").read_text())
         code = good_step(box)
-        self.held.wait(30)
+        self.held.wait(_PATIENCE)
         return code
 
 

@@ -22,8 +22,8 @@ from runner.execution.recovery import stale_cgroups
 from runner.names import LABEL_KIND
 
 _DAEMON = "dockerd"
-_PATIENCE = 60.0
-_HOLDER_PATIENCE = 10.0
+_PATIENCE = 180.0
+_HOLDER_PATIENCE = 60.0
 
 
 @dataclass
@@ -144,7 +144,12 @@ def can_run() -> str:
 
 def _unmount(folder: Path) -> None:
     """Unmount what an engine that was killed left mounted, innermost first."""
+    for place in _mounted(folder):
+        done = subprocess.run(["umount", "--lazy", place], capture_output=True, text=True, check=False)
+        # The keeper of a container that has just ended may have been faster.
+        assert done.returncode == 0 or place not in _mounted(folder), done.stderr
+
+
+def _mounted(folder: Path) -> list[str]:
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    below = sorted({line.split()[4] for line in lines if line.split()[4].startswith(f"{folder}/")}, reverse=True)
-    for place in below:
-        subprocess.run(["umount", "--lazy", place], check=True)
+    return sorted({line.split()[4] for line in lines if line.split()[4].startswith(f"{folder}/")}, reverse=True)

@@ -15,6 +15,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 RUNNER = Path(sys.executable).with_name("runner")
+SITE = Path(__file__).with_name("site.yaml")
+"""Rules of a machine on which nobody waits for anybody."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Project:
         return subprocess.run(
             [RUNNER, *arguments],
             cwd=self.root,
-            env={**_environment(), **(env or {})},
+            env={**environment(), **(env or {})},
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -47,7 +49,7 @@ class Project:
         return subprocess.Popen(
             [RUNNER, *arguments],
             cwd=self.root,
-            env=_environment(),
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -65,9 +67,9 @@ class Project:
         return {record["run"]["scenario"]: record for record in found}
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return this process's environment, on a machine on which nobody waits for anybody unless a test says so."""
-    return {**os.environ, "RUNNER_SITE": os.environ.get("RUNNER_SITE") or str(Path(__file__).with_name("site.yaml"))}
+    return {**os.environ, "RUNNER_SITE": os.environ.get("RUNNER_SITE") or str(SITE)}
 
 
 def copy_project(name: str, target: Path) -> Project:

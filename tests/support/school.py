@@ -14,7 +14,7 @@ from runner.evidence.layout import RunLayout
 from runner.names import LABEL_KIND, PROJECT
 
 CHECK = ROOT / "tests" / "e2e" / "frameworks" / "crud_check.py"
-CHECK_SECONDS = 120
+CHECK_SECONDS = 600
 
 
 def judge(

@@ -12,9 +12,11 @@ from typing import Any
 from runner.gateway.session import Session
 
 CHAT = "/v1/chat/completions"
+PATIENCE = 120.0
+"""Seconds: of a machine that has much else to do, unless a test says otherwise."""
 
 
-def connect(session: Session, seconds: float = 20.0) -> socket.socket:
+def connect(session: Session, seconds: float = PATIENCE) -> socket.socket:
     """Return a connection to the session's socket."""
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(seconds)
@@ -26,7 +28,7 @@ def connect(session: Session, seconds: float = 20.0) -> socket.socket:
     return connection
 
 
-def ask(session: Session, body: object, seconds: float = 20.0, token: str | None = None) -> tuple[int, bytes]:
+def ask(session: Session, body: object, seconds: float = PATIENCE, token: str | None = None) -> tuple[int, bytes]:
     """Make one call and read its answer to the end; `body` is bytes, or what JSON is made of.
 
     Raises:
@@ -45,14 +47,14 @@ def ask(session: Session, body: object, seconds: float = 20.0, token: str | None
 
 
 def insist(session: Session, body: object) -> tuple[int, dict[str, Any]]:
-    """Make a call as SDKs do: again after an error of the connection, for twenty seconds at most."""
-    end = time.monotonic() + 20
+    """Make a call as SDKs do: again and again after errors of the connection."""
+    end = time.monotonic() + PATIENCE
     while True:
         try:
             status, content = ask(session, body)
             return status, json.loads(content)
         except (OSError, http.client.HTTPException):
-            assert time.monotonic() < end, "no gateway came back within 20 s"
+            assert time.monotonic() < end, f"no gateway came back within {PATIENCE:g} s"
             time.sleep(0.05)
 
 
@@ -67,7 +69,7 @@ def head(session: Session, *lines: str, path: str = CHAT) -> bytes:
     return "\r\n".join((*start, *lines, "", "")).encode()
 
 
-def raw(session: Session, data: bytes, seconds: float = 20.0, *, end: bool = False) -> bytes:
+def raw(session: Session, data: bytes, seconds: float = PATIENCE, *, end: bool = False) -> bytes:
     """Send bytes, with `end` say that there are no more, and return all that comes back until the connection ends."""
     with connect(session, seconds) as connection:
         connection.sendall(data)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 PORT = 8123
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 
 ADA = {"name": "Ada Lovelace", "enrolment_year": 2024, "email": "ada@example.org"}
 GRACE = {"name": "Grace Hopper", "enrolment_year": 2023, "email": "grace@example.org"}
@@ -33,7 +33,7 @@ requests = 0
 def call(method: str, path: str, body: object = None) -> tuple[int, Any]:
     """Send one request; return the status and the decoded body, None if there is none."""
     global requests  # noqa: PLW0603  the one counter of a program of one file
-    connection = HTTPConnection("127.0.0.1", PORT, timeout=10)
+    connection = HTTPConnection("127.0.0.1", PORT, timeout=60)
     headers = {"Content-Type": "application/json"} if body is not None else {}
     connection.request(method, path, json.dumps(body) if body is not None else None, headers)
     answer = connection.getresponse()

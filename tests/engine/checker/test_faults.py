@@ -12,7 +12,7 @@ CHECK: dict[str, Any] = {
     "kind": "application",
     "timeout_seconds": 150,
     "health": ["/health"],
-    "start": {"timeout": 20},
+    "start": {"timeout": 60},
     "entities": [
         {
             "name": "teacher",
@@ -46,7 +46,7 @@ CHECK: dict[str, Any] = {
 }
 WAITS: dict[str, dict[str, Any]] = {
     "it hangs before it listens": {"start": {"timeout": 6}},
-    "it answers nothing": {"start": {"timeout": 12}},
+    "it answers nothing": {"start": {"timeout": 18}},
     "one route hangs": {"timeout_seconds": 90},
 }
 """What the check of an application that is waited for in vain has otherwise, so that it is not waited for long."""

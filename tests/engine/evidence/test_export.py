@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 import shutil
 import stat
 import subprocess
@@ -22,7 +23,8 @@ from runner.engine.protocol import Engine
 from runner.evidence.history.escape import from_layer
 from runner.evidence.history.export import export_file
 
-_NAME = "codegen-runner-test/history"
+_NAME = f"codegen-runner-test/history-{secrets.token_hex(4)}"
+"""Of this process's own: the engine is others' as well."""
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ def built(bench: Bench) -> Path:
 def _judge(bench: Bench, built: Path, *command: str, **changes: Any) -> CheckVerdict:
     """Judge the workspace with a program, by default one given to `sh -c`."""
     layout, run = bench.context.layout(bench.run), bench.run
-    fields = {"id": "app", "kind": "static", "limits": {"timeout": 20, "memory": "128MiB"}, **changes}
+    fields = {"id": "app", "kind": "static", "limits": {"timeout": 100, "memory": "128MiB"}, **changes}
 
     def fill(target: Path) -> None:
         copy_tree(built, target)
@@ -99,7 +99,7 @@ def test_check_is_alone_with_a_copy(bench: Bench, built: Path) -> None:
         ("mkdir $2", "Is a directory"),
         ("truncate -s 200M $2", "it has more than"),
         ("head -c 100000 /dev/zero | tr '\\0' '[' >$2", "nested too deeply"),
-        ("truncate -s 300M /out/a; truncate -s 300M /out/b; sleep 15", "/out"),
+        ("truncate -s 300M /out/a; truncate -s 300M /out/b; sleep 90", "/out"),
         ("sleep 60", "did not end within its limits.timeout, 3s"),
         ("python3 -c 'x = bytearray(10**9)'", "ended with exit code 1"),
         ("kill -9 $$", "ended with exit code 137"),
@@ -107,7 +107,7 @@ def test_check_is_alone_with_a_copy(bench: Bench, built: Path) -> None:
 )
 def test_hostile_check_passes_nothing(bench: Bench, built: Path, script: str, reason: str) -> None:
     """Whatever it leaves in the place of verdicts, or does instead, it is not judged, with the reason."""
-    limits = {"timeout": 3 if "60" in script else 20, "memory": "128MiB"}
+    limits = {"timeout": 3 if "60" in script else 100, "memory": "128MiB"}
     verdict = _judge(bench, built, "sh", "-c", script, "judge", limits=limits)
     assert verdict.verdict == "unjudged"
     assert reason in verdict.reason or (verdict.oom_killed and "limits.memory" in verdict.reason)
@@ -115,7 +115,7 @@ def test_hostile_check_passes_nothing(bench: Bench, built: Path, script: str, re
 
 def test_output_is_kept_and_bounded(bench: Bench, built: Path) -> None:
     """What a check prints is evidence, of which no more is kept than its limit."""
-    limits = {"timeout": 20, "memory": "128MiB", "log": "4KiB"}
+    limits = {"timeout": 100, "memory": "128MiB", "log": "4KiB"}
     _judge(bench, built, "sh", "-c", "yes long | head -c 100000; echo bad >&2", "judge", limits=limits)
     files = bench.context.layout(bench.run).step(1).check("app")
     assert files.log("stdout").stat().st_size < 8192

@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
 
-FIRST_TIME_LONG = "test -e /state/again && exit 0; touch /state/again; sleep 40"
+FIRST_TIME_LONG = "test -e /state/again && exit 0; touch /state/again; sleep 110"
 """A step that is over at once the second time."""
 
 
@@ -103,7 +103,7 @@ def _meanwhile(bench: Bench, deed: Callable[[], None]) -> threading.Thread:
 
 def _until_it_answers(own: OwnEngine) -> None:
     """Wait for an engine that has started: it listens long before."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while True:
         try:
             with connect({"DOCKER_HOST": own.host}) as engine:
@@ -183,16 +183,16 @@ def test_a_deadline_passes_while_the_engine_is_away(own: OwnEngine, bench: Bench
 
     def restart() -> None:
         own.end(signal.SIGKILL)
-        time.sleep(6)
+        time.sleep(11)
         own.start("--live-restore")
 
-    limits = bench.run.steps[0].limits.model_copy(update={"step_timeout": 4.0, "grace": 1.0})
+    limits = bench.run.steps[0].limits.model_copy(update={"step_timeout": 8.0, "grace": 1.0})
     thread = _meanwhile(bench, restart)
     done = bench.perform("touch /state/again; sleep 60", limits=limits)
     thread.join()
     own.restart()
     assert [(one.outcome, one.reason) for one in done.record.attempts] == [
-        ("timed_out", "not finished after 4 s (limits.step_timeout)")
+        ("timed_out", "not finished after 8 s (limits.step_timeout)")
     ]
 
 

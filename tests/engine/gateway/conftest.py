@@ -63,7 +63,7 @@ class Containers:
             ContainerSpec(
                 name=f"cgr-test-shim-{secrets.token_hex(4)}",
                 image=self.image,
-                argv=(SHIM, *(options or ("--deadline=30", "--grace=1", "--log-limit=65536")), "--", *command),
+                argv=(SHIM, *(options or ("--deadline=100", "--grace=1", "--log-limit=65536")), "--", *command),
                 env={"PATH": "/usr/local/bin:/usr/bin:/bin"},
                 user=f"{uid}:{uid}",
                 workdir="/tmp",
@@ -76,7 +76,7 @@ class Containers:
         self.engine.containers.start(container)
         return container
 
-    def finish(self, container: str, seconds: float = 60) -> Ended:
+    def finish(self, container: str, seconds: float = 200) -> Ended:
         """Wait for a container and return what it left."""
         state = self.engine.containers.wait(container, seconds)
         assert state is not None, f"the container did not end within {seconds} s"

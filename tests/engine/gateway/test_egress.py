@@ -28,7 +28,7 @@ from runner.spec.egress import Packages
 
 pytestmark = pytest.mark.engine
 
-OPTIONS = ("--deadline=120", "--grace=1", "--log-limit=65536", "--gateway")
+OPTIONS = ("--deadline=190", "--grace=1", "--log-limit=65536", "--gateway")
 CLIENT = """
 import http.client, os, sys, urllib.error, urllib.request
 from base64 import b64encode
@@ -36,11 +36,11 @@ from urllib.parse import urlsplit
 proxy = urlsplit(os.environ["HTTP_PROXY"])
 def fetch(port):
     try:
-        return urllib.request.urlopen(f"http://127.0.0.1:{port}/x", timeout=20).read().decode()
+        return urllib.request.urlopen(f"http://127.0.0.1:{port}/x", timeout=60).read().decode()
     except urllib.error.HTTPError as error:
         return str(error.code) + " " + error.read().decode().strip()
 def tunnel(port):
-    way = http.client.HTTPConnection(proxy.hostname, proxy.port, timeout=20)
+    way = http.client.HTTPConnection(proxy.hostname, proxy.port, timeout=60)
     basic = b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
     way.set_tunnel("127.0.0.1", port, {"Proxy-Authorization": "Basic " + basic})
     try:

@@ -17,7 +17,7 @@ from runner.spec.model import Model
 
 pytestmark = pytest.mark.engine
 
-OPTIONS = ("--deadline=60", "--grace=1", "--log-limit=65536", "--gateway")
+OPTIONS = ("--deadline=190", "--grace=1", "--log-limit=65536", "--gateway")
 ANSWERS = """
 version: 1
 steps:
@@ -32,7 +32,7 @@ def ask(text, stream=False):
     headers = {"Authorization": "Bearer %s", "Content-Type": "application/json"}
     request = urllib.request.Request("http://127.0.0.1:4000/v1/chat/completions", body, headers)
     try:
-        return urllib.request.urlopen(request, timeout=20).read().decode()
+        return urllib.request.urlopen(request, timeout=60).read().decode()
     except urllib.error.HTTPError as error:
         return str(error.code) + " " + error.read().decode()
 print(json.loads(ask("hello"))["choices"][0]["message"]["content"])

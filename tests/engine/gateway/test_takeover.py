@@ -24,7 +24,7 @@ from runner.spec.model import Model
 
 pytestmark = pytest.mark.engine
 
-OPTIONS = ("--deadline=60", "--grace=1", "--log-limit=65536", "--gateway")
+OPTIONS = ("--deadline=200", "--grace=1", "--log-limit=65536", "--gateway")
 ANSWERS = "version: 1\nsteps: {one: [{content: first}, {content: second}, {content: third}]}"
 CLIENT = """
 import json, time, urllib.request
@@ -32,10 +32,10 @@ def ask():
     body = json.dumps({"model": "any", "messages": [{"role": "user", "content": "go"}]}).encode()
     headers = {"Authorization": "Bearer %s", "Content-Type": "application/json"}
     request = urllib.request.Request("http://127.0.0.1:4000/v1/chat/completions", body, headers)
-    return json.loads(urllib.request.urlopen(request, timeout=20).read())["choices"][0]["message"]["content"]
+    return json.loads(urllib.request.urlopen(request, timeout=60).read())["choices"][0]["message"]["content"]
 for pause in (0, 2, 2):
     time.sleep(pause)
-    print(ask())
+    print(ask(), flush=True)
 """
 
 
@@ -69,14 +69,14 @@ def test_container_outlives_its_runner(
         model=Model(),
         answers=tmp_path / "answers.yaml",
         calls_file=tmp_path / "llm" / "calls.jsonl",
-        expires=boottime() + 120,
+        expires=boottime() + 240,
     )
     with mortal(settings, [spec]) as runner:
         (session,) = runner.sessions
         container = containers.start(*python(CLIENT % session.token), options=OPTIONS, gateway=session.directory)
         _await_calls(spec, 1)
         # A call has its line before its client has the answer.
-        time.sleep(0.5)
+        assert next(containers.engine.observer.logs(container, follow=True)) == ("stdout", b"first\n")
         runner.kill()
     if and_gateway:
         os.kill(runner.gateway, signal.SIGKILL)

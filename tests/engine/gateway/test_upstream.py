@@ -58,7 +58,7 @@ def upstream(base: str) -> Iterator[str]:
         from testcontainers.core.container import DockerContainer
         from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-        listening = LogMessageWaitStrategy(re.compile(r"listening on \d+")).with_startup_timeout(60)
+        listening = LogMessageWaitStrategy(re.compile(r"listening on \d+")).with_startup_timeout(200)
         container = (
             DockerContainer(base)
             .with_command(["python3", "-u", "-m", "support.upstream", KEY])
@@ -89,7 +89,7 @@ def client() -> Iterator[Client]:
 
     def make(session: Session) -> openai.OpenAI:
         transport = httpx2.HTTPTransport(uds=str(session.directory / "gateway.sock"))
-        http = httpx2.Client(transport=transport, timeout=30)
+        http = httpx2.Client(transport=transport, timeout=100)
         made.append(openai.OpenAI(api_key=session.token, base_url="http://gateway/v1", http_client=http, max_retries=0))
         return made[-1]
 

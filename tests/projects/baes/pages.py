@@ -29,7 +29,7 @@ def main() -> None:
     try:
         os.chdir(check.SYSTEM)
         for file in sorted(Path("ui/pages").glob("*_management.py")):
-            page = AppTest.from_string(SHOW.format(name=file.stem), default_timeout=60).run()
+            page = AppTest.from_string(SHOW.format(name=file.stem), default_timeout=240).run()
             wrong = [one.value for one in (*page.exception, *page.error)]
             if wrong or not page.title:
                 sys.exit(f"{file}: {wrong or 'it has no title'}")

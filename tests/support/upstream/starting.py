@@ -29,6 +29,6 @@ def upstream(key: str, *, seed: int = 1, answers: Path | None = None) -> Iterato
 
 def stated(address: str) -> list[dict[str, Any]]:
     """Return what the upstream stated, call by call, faults among it."""
-    with urllib.request.urlopen(f"{address}/stated", timeout=10) as answer:
+    with urllib.request.urlopen(f"{address}/stated", timeout=60) as answer:
         lines: list[dict[str, Any]] = json.load(answer)
     return lines

@@ -74,4 +74,4 @@ def test_patience_ends(engine: FakeEngine) -> None:
     begun = time.monotonic()
     done = runner.run_command(["x"], image="demo", engine=engine, patience=0.1)
     assert (done.exit_code, done.error) == (None, AWAY)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 50  # without a word about it a minute is waited

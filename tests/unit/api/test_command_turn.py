@@ -24,7 +24,7 @@ from runner.spec.site import Site
 from runner.testing import Box, FakeEngine
 
 GIB = 1024**3
-PATIENCE = 20.0
+PATIENCE = 60.0
 NOBODY = Room(cpus=0, memory=0)
 LIMITS = LimitsPatch(cpus=2.0, memory=GIB)
 
@@ -80,7 +80,7 @@ def test_it_waits_for_its_turn_and_shows_why(
 
     def call() -> None:
         results.append(
-            runner.run_command(["x"], image="demo", engine=engine, limits=LIMITS, on_event=events.append, timeout=5)
+            runner.run_command(["x"], image="demo", engine=engine, limits=LIMITS, on_event=events.append, timeout=60)
         )
 
     thread = threading.Thread(target=call)
@@ -116,13 +116,16 @@ def test_one_that_would_wait_too_long_says_so(engine: FakeEngine, other: Reserva
 
 def test_two_at_once_share_the_machine(engine: FakeEngine, queue_folder: Path) -> None:
     """Commands in threads of one program hold what each of them wants, and the third waits for one of them."""
-    inside, most, lock = 0, 0, threading.Lock()
+    inside, most, lock, both = 0, 0, threading.Lock(), threading.Event()
 
     def work(_: Box) -> int:
         nonlocal inside, most
         with lock:
             inside += 1
             most = max(most, inside)
+            if inside == 2:
+                both.set()
+        assert both.wait(PATIENCE)
         time.sleep(0.2)
         with lock:
             inside -= 1

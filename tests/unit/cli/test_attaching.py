@@ -28,7 +28,7 @@ LINES = [
     "  away, hello: 2 runs (image of away: a.org cannot be reached)",
     "  each runner go tries to build again",
 ]
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def opened(pid: int = 4711) -> Opened:
@@ -80,7 +80,7 @@ def test_it_is_told_at_once_while_the_others_run(
             journal.plan("title", begin([("here", "hello")], jobs=1, now=1), LEFT_OUT)
             thread = threading.Thread(target=lambda: codes.append(attach(Console(out=pipe, err=pipe), tmp_path)))
             thread.start()
-            for _ in range(200):
+            for _ in range(int(PATIENCE / 0.02)):
                 journal(Notice(time=2, text="x" * 50))
                 if LINES[0] in pipe.getvalue():
                     break

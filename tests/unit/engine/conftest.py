@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         stub.asked.append(f"{self.command} {self.path}")
         status, body = stub.next(f"{self.command} {path}")
         if status < 0:
-            stub.over.wait(20)
+            stub.over.wait(200)
         if status <= 0:
             self.close_connection = True
             return

@@ -245,14 +245,14 @@ def test_what_runs_below_a_parent_is_killed(tmp_path: Path) -> None:
     root = _v1(tmp_path)
     child = root / "memory" / FLAT[1:] / "child"
     child.mkdir()
-    with subprocess.Popen(["sleep", "60"]) as inside, subprocess.Popen(["sleep", "60"]) as outside:
+    with subprocess.Popen(["sleep", "600"]) as inside, subprocess.Popen(["sleep", "600"]) as outside:
         try:
             (child / "cgroup.procs").write_text(f"0\n{inside.pid}\n")
             (root / "memory" / "cgroup.procs").write_text(f"{outside.pid}\n")
             assert processes(root, FLAT) == {inside.pid}
             assert end_processes(root, "/system.slice", 0) == end_processes(root, "memory", 0) == set()
             assert end_processes(root, FLAT, 0.1) == {inside.pid}  # the file goes on naming it
-            assert inside.wait(10) == -signal.SIGKILL
+            assert inside.wait(60) == -signal.SIGKILL
             (child / "cgroup.procs").write_text("")
             assert end_processes(root, FLAT, 0) == set()
             assert outside.poll() is None

@@ -27,7 +27,7 @@ def _spec(name: str = "one", image: str = "sha256:1", argv: tuple[str, ...] = ("
 def _exit_code(engine: FakeEngine, spec: ContainerSpec) -> int | None:
     container = engine.containers.create(spec)
     engine.containers.start(container)
-    state = engine.containers.wait(container, 5)
+    state = engine.containers.wait(container, 60)
     engine.containers.remove(container)
     assert state is not None
     return state.exit_code
@@ -110,7 +110,7 @@ def test_a_program_may_clean_up() -> None:
     container = engine.containers.create(_spec())
     engine.containers.start(container)
     next(engine.observer.logs(container, follow=True))
-    engine.containers.stop(container, 5)
+    engine.containers.stop(container, 60)
     assert b"".join(chunk for _, chunk in engine.observer.logs(container)) == b"readytidied"
 
 

@@ -76,14 +76,14 @@ def test_tail_of_nothing(tmp_path: Path) -> None:
 
 
 def test_tail_of_an_enormous_line(tmp_path: Path) -> None:
-    """A line of hundreds of megabytes is neither read whole nor returned whole, and its end is kept."""
+    """A line of hundreds of gigabytes is neither read whole nor returned whole, and its end is kept."""
     with (tmp_path / "log").open("wb") as stream:
-        stream.truncate(400 * 1024**2)
+        stream.truncate(400 * 1024**3)
         stream.seek(0, 2)
         stream.write(b"the end")
     started = time.monotonic()
     (line,) = tail(tmp_path / "log", 10)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30  # reading all of it takes minutes
     assert line.endswith("the end")
     assert len(line) == 4097
 

@@ -69,13 +69,14 @@ def test_a_pause_holds_back_what_is_new_alone(lives: Lives, point: Point) -> Non
     try:
         lives.held.set()
         until(lives.layout.step(1).metadata.exists)
+        until(lambda: not lives.world.containers_left)
         time.sleep(0.1)
         assert lives.starts == ["Begin."]
         assert lives.world.containers_left == []
         assert not found
     finally:
         wish[0] = ""
-        heir.join(30)
+        heir.join(120)
     check_whole(lives, found[0])
 
 
@@ -90,13 +91,13 @@ def test_a_run_without_a_container_waits(lives: Lives) -> None:
     time.sleep(0.2)
     assert lives.starts == []
     wish[0] = ""
-    heir.join(30)
+    heir.join(120)
     check_whole(lives, found[0])
 
 
 def until(true: Callable[[], bool]) -> None:
     """Wait until something holds."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end
         time.sleep(0.01)

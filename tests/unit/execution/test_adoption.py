@@ -51,12 +51,31 @@ def test_a_container_that_runs_is_waited_for(lives: Lives) -> None:
     """The next runner waits for a container that still runs, as the same attempt, and says so."""
     lives.held.clear()
     lives.begin(Point("wait", "before", 1))
-    threading.Timer(0.3, lives.held.set).start()
+    _let_end_once_adopted(lives)
     record = lives.go()
     check_whole(lives, record)
     assert [[one.attempt for one in step.attempts] for step in record.steps] == [[1], [1]]
-    texts = [one.text for one in lives.world.events if isinstance(one, Notice)]
-    assert "step begin: its container still runs, and is waited for" in texts
+    assert _ADOPTED in _told(lives)
+
+
+_ADOPTED = "step begin: its container still runs, and is waited for"
+
+
+def _told(lives: Lives) -> list[str]:
+    return [one.text for one in lives.world.events if isinstance(one, Notice)]
+
+
+def _let_end_once_adopted(lives: Lives) -> None:
+    """Have the container that runs end a moment after the next runner has said that it waits for it."""
+
+    def look() -> None:
+        end = time.monotonic() + 60
+        while _ADOPTED not in _told(lives) and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        lives.held.set()
+
+    threading.Thread(target=look).start()
 
 
 def test_control_group_of_a_container_that_never_started_goes(lives: Lives, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +101,7 @@ def test_a_container_that_runs_unseen_is_ended(lives: Lives, *, swept: bool) -> 
     lives.begin(Point("start", "after", 1))
     world = lives.world
     (name,) = world.containers_left
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not lives.starts:
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -135,7 +154,7 @@ def test_a_container_that_ran_too_long_is_seen_to_its_end(lives: Lives) -> None:
     assert begun is not None
     write_begun(lives.layout, 1, replace(begun, deadline=600.0))
     _hours_pass(lives)
-    threading.Timer(0.3, lives.held.set).start()
+    _let_end_once_adopted(lives)
     record = lives.go()
     assert [[one.outcome for one in step.attempts] for step in record.steps] == [["passed"], []]
     assert (record.outcome, record.steps[1].reason) == (
@@ -242,7 +261,7 @@ def test_other_folders_are_left_while_somebody_is_at_work(lives: Lives, tmp_path
     lives.held.set()
     begun = read_begun(lives.layout, 1)
     assert begun is not None
-    assert world.engine.containers.wait(begun.container, 10) is not None
+    assert world.engine.containers.wait(begun.container, 60) is not None
     assert sweep_dead(world.engine, world.owner, tmp_path).containers == (begun.container,)
     check_whole(lives, lives.go())
     assert lives.starts == ["Begin.", "Extend."]

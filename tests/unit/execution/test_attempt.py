@@ -67,6 +67,7 @@ def test_cancelled_while_running(world: World, *, stubborn: bool) -> None:
         box.sleep(60)
         return 0
 
+    world.limits = limits(grace=0.2 if stubborn else 60.0)
     done = world.perform(run)
     _check_broken_off(world, done, "cancelled")
     assert done.record.steps[0].attempts[0].exit_code == (137 if stubborn else 143)

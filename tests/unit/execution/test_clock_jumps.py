@@ -34,7 +34,7 @@ def test_a_duration_is_no_difference_of_times_of_day(world: World, jump: float) 
     for step in done.record.steps:
         seconds = step.attempts[0].seconds
         assert seconds is not None
-        assert 0 <= seconds < 5
+        assert 0 <= seconds < 600
 
 
 def test_a_jump_is_no_timeout(world: World) -> None:
@@ -58,7 +58,7 @@ def test_the_shim_is_believed_no_more_than_can_be(world: World) -> None:
         return 0
 
     done = world.perform(program)
-    assert (done.record.steps[0].attempts[0].seconds or 0) < 5
+    assert (done.record.steps[0].attempts[0].seconds or 0) < 600
 
 
 @pytest.mark.parametrize("jump", [-1e6, 1e6])

@@ -147,5 +147,5 @@ def test_a_sweep_does_not_keep_a_folders_own_runner_out(
 
     monkeypatch.setattr(world.engine.containers, "stop", slowly)
     assert _sweep(world) == (name,)
-    starting.join(10)
+    starting.join(60)
     assert outcomes == ["began"]

@@ -48,7 +48,7 @@ def test_one_run_is_stopped_and_no_other(tmp_path: Path, world: World) -> None:
     with Control(tmp_path) as control:
         with control.steering(run, everything) as mine, control.steering(other, everything) as its:
             request = ask_to_cancel(tmp_path, run.framework.name, run.id)
-            end = time.monotonic() + 5
+            end = time.monotonic() + 60
             while not mine.cancelled and time.monotonic() < end:
                 time.sleep(0.02)
             assert mine.cancelled
@@ -65,7 +65,7 @@ def test_stopping_everything_stops_each(tmp_path: Path, world: World) -> None:
     with Control(tmp_path) as control:
         with control.steering(run, everything) as mine:
             everything.cancel()
-            end = time.monotonic() + 5
+            end = time.monotonic() + 60
             while not mine.cancelled and time.monotonic() < end:
                 time.sleep(0.01)
             assert mine.cancelled

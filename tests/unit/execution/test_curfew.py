@@ -47,5 +47,5 @@ def test_a_childs_reason_is_its_parents() -> None:
             assert child.why == ""
             parent.cancel("for a reason")
             parent.cancel("for another")
-            assert told.wait(10)
+            assert told.wait(60)
         assert child.why == parent.why == "for a reason"

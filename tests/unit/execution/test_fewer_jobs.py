@@ -26,7 +26,7 @@ from runner.testing import Box
 
 LEFT = 3
 """Containers that the first runner leaves running."""
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Stage:
@@ -59,12 +59,18 @@ class Stage:
             self.changed.notify_all()
             self.changed.wait_for(lambda: run in self.may_end, PATIENCE)
             self.busy.discard(run)
+            self.changed.notify_all()
         return code
 
     def expect_starts(self, number: int) -> None:
         """Wait until so many containers have begun."""
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.starts) >= number, PATIENCE), self.starts
+
+    def expect_busy(self, *runs: Run) -> None:
+        """Wait until containers of just these runs run."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.busy == {run.id for run in runs}, PATIENCE), self.busy
 
     def let_end(self, *runs: Run) -> None:
         """Let the containers of runs end, now and later."""
@@ -142,9 +148,10 @@ def test_all_that_run_are_adopted_and_nothing_new_begins(world: World, dead: Own
     assert len(stage.starts) == LEFT
     stage.most = 0
     stage.let_end(*stage.runs[:2])
+    stage.expect_busy(stage.runs[2])
     threading.Event().wait(0.3)
     assert len(stage.starts) == LEFT
-    assert stage.busy == {stage.runs[2].id}
+    stage.expect_busy(stage.runs[2])
     stage.let_end(stage.runs[2])
     stage.expect_starts(LEFT + 1)
     stage.end()
@@ -162,7 +169,7 @@ def test_a_pause_lasts_for_what_comes_after_what_was_adopted(world: World, dead:
     stage.begin(jobs=1)
     stage.expect_adopted()
     stage.let_end(*stage.runs)
-    for _ in range(500):
+    for _ in range(int(PATIENCE / 0.02)):
         if not world.containers_left:
             break
         threading.Event().wait(0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,9 @@ def _script(*answers: str) -> Callable[[], str]:
 
 
 def _texts(events: list[Event]) -> list[str]:
-    return [event.text for event in events if isinstance(event, Notice)]
+    """Return what was told; how long somebody waited depends on how busy the machine is."""
+    texts = (event.text for event in events if isinstance(event, Notice))
+    return [re.sub(r"after \d+ s$", "after N s", text) for text in texts]
 
 
 def test_an_open_gate_is_passed_in_silence() -> None:
@@ -39,7 +42,7 @@ def test_waiting_begins_and_ends_with_a_word() -> None:
     events: list[Event] = []
     gate = Gate([_script("full", "full", "paused", "")], pause=PAUSE)
     gate.pass_(Cancellation(), events.append)
-    assert _texts(events) == ["waiting: full", "waiting: paused", "going on after 0 s"]
+    assert _texts(events) == ["waiting: full", "waiting: paused", "going on after N s"]
     assert gate.reason == ""
 
 
@@ -57,17 +60,17 @@ def test_many_who_wait_are_told_once() -> None:
     assert gate.reason == "full"
     shut.set()
     for one in crowd:
-        one.join(10)
+        one.join(60)
     assert [text.split()[0] for text in _texts(events)] == ["waiting:", "going"]
 
 
 def test_the_user_may_stop_who_waits() -> None:
     """A gate that stays shut keeps nobody who is told to stop."""
     cancellation = Cancellation()
-    waiting = threading.Thread(target=Gate([lambda: "full"], pause=60).pass_, args=(cancellation, lambda _: None))
+    waiting = threading.Thread(target=Gate([lambda: "full"], pause=200).pass_, args=(cancellation, lambda _: None))
     waiting.start()
     cancellation.cancel()
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive()
 
 
@@ -91,7 +94,7 @@ def test_a_call_is_made_again_when_the_engine_is_back() -> None:
     events: list[Event] = []
     gate = Gate(engine=_script(*["away", ""] * 9), pause=PAUSE)
     assert gate.patiently(_call(*[LOST] * 9, "done"), Cancellation(), events.append) == "done"
-    assert _texts(events)[:2] == ["waiting: away", "going on after 0 s"]
+    assert _texts(events)[:2] == ["waiting: away", "going on after N s"]
 
 
 def test_a_call_that_a_present_engine_does_not_answer_is_given_up() -> None:
@@ -132,4 +135,4 @@ def test_who_waits_may_rest_meanwhile() -> None:
     mine.pass_(Cancellation(), events.append)
     assert rests == ["rest", "rest"]
     gate.pass_(Cancellation(), events.append)
-    assert _texts(events) == ["waiting: full", "going on after 0 s"]
+    assert _texts(events) == ["waiting: full", "going on after N s"]

@@ -52,7 +52,7 @@ def hands(lab: World, tmp_path: Path) -> Iterator[Context]:
 
 def test_each_container_has_a_device_of_its_own(lab: World, hands: Context) -> None:
     """Four runs at once never share one; environment, labels and records say which each had."""
-    lock, held, seen = threading.Lock(), set[str](), list[str]()
+    lock, held, seen, both = threading.Lock(), set[str](), list[str](), threading.Event()
 
     def program(box: Box) -> int:
         (device,) = box.spec.gpus
@@ -61,6 +61,9 @@ def test_each_container_has_a_device_of_its_own(lab: World, hands: Context) -> N
             assert device not in held
             held.add(device)
             seen.append(device)
+            if held == set(GPUS):
+                both.set()
+        assert both.wait(60), "nobody has the other one meanwhile"
         time.sleep(0.05)
         with lock:
             held.discard(device)

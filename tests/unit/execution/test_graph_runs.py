@@ -21,7 +21,7 @@ from runner.execution.slots import Slots
 from runner.plan.models import PlannedApproval, PlannedInput, PlannedOutput, Run
 from runner.testing import Box
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 APPROVAL: Mapping[str, Any] = {"kind": "approval", "approval": PlannedApproval(message="Go on?"), "workspace": "none"}
 
 
@@ -267,16 +267,16 @@ def test_steps_that_cannot_be_made_ready_have_reasons_of_their_own(world: World)
 
 
 def test_time_side_by_side_counts_once(world: World) -> None:
-    """limits.run_timeout is wall time: four steps of a fifth of a second each fit into half a second side by side."""
+    """limits.run_timeout is wall time: four steps of a second each fit into four seconds side by side, six in a row do not."""
 
     def slow(box: Box) -> int:
-        box.sleep(0.2)
+        box.sleep(1)
         return _write(box)
 
     world.engine.register(slow)
-    run = _run(world, "a: b: c: d:").model_copy(update={"run_timeout": 0.7})
+    run = _run(world, "a: b: c: d:").model_copy(update={"run_timeout": 4.0})
     assert perform_run(world.context, run).record.outcome == "passed"
-    one_by_one = _run(world, "a b c d e").model_copy(update={"run_timeout": 0.7, "id": "other"})
+    one_by_one = _run(world, "a b c d e f").model_copy(update={"run_timeout": 4.0, "id": "other"})
     assert perform_run(world.context, one_by_one).record.outcome == "timed_out"
 
 

@@ -298,13 +298,13 @@ def test_time_of_checks_is_not_the_frameworks(world: World) -> None:
     """A check's time is in its verdict and in nobody's metrics."""
 
     def slow(box: Box) -> int:
-        box.sleep(0.5)
+        box.sleep(3)
         return praise(box)
 
     judged = Judged(world=world, checks=[_check()], program=slow)
     done = judged.perform()
     assert (judged.verdicts()[0].seconds or 0) > 0
-    assert sum(step.attempts[0].seconds or 0 for step in done.record.steps) < 0.5
+    assert sum(step.attempts[0].seconds or 0 for step in done.record.steps) < 3
 
 
 def _graph(world: World, text: str, checks: list[Check], **changes: dict[str, Any]) -> Judged:

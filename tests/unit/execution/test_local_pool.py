@@ -28,7 +28,7 @@ def test_never_more_than_jobs_at_once_and_all_performed() -> None:
         with lock:
             busy += 1
             most = max(most, busy)
-        gate.wait(timeout=10)
+        gate.wait(timeout=60)
         with lock:
             busy -= 1
         return int(run)
@@ -66,7 +66,7 @@ def test_some_start_at_once_however_few_go_otherwise() -> None:
             busy += 1
             most = max(most, busy) if run >= 3 else most
         if run < 3:
-            together.wait(timeout=10)
+            together.wait(timeout=60)
         with lock:
             busy -= 1
         return int(run)
@@ -96,7 +96,7 @@ def test_an_error_ends_the_map_after_what_is_under_way() -> None:
     ended, both = [], threading.Barrier(2)
 
     def perform(run: Any) -> int:
-        both.wait(timeout=5)
+        both.wait(timeout=60)
         if run == 0:
             raise OSError("disk")
         threading.Event().wait(0.1)

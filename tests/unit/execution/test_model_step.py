@@ -63,7 +63,7 @@ def test_its_attempt_says_that_there_was_no_container(bench: Bench, gateway: Tal
     assert attempt.argv == ("model", "scripted")
     assert (attempt.container, attempt.image_id, attempt.exit_code, attempt.cwd) == ("", "", None, None)
     assert attempt.seconds is not None
-    assert 0 < attempt.seconds < 10
+    assert 0 < attempt.seconds < 100
     assert gateway.specs[0].attempt == 1
 
 
@@ -160,17 +160,17 @@ def test_a_deadline_ends_the_wait(bench: Bench, gateway: TalkingGateway) -> None
     hold = threading.Event()
 
     def wait(_: Asked) -> Reply:
-        hold.wait(30)
+        hold.wait(200)
         return chat("late")
 
     gateway.answer = wait
     started = time.monotonic()
-    threading.Timer(1.0, hold.set).start()
     done = _ask(bench, gateway, limits=limits(step_timeout=0.2))
+    hold.set()
     assert done.record.outcome == "timed_out"
     assert done.record.reason == "not finished after 0.2 s (limits.step_timeout)"
     assert (done.record.attempts[0].exit_code, done.record.attempts[0].timed_out) == (124, True)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 100
 
 
 def test_a_cancelled_call_hangs_up(bench: Bench, gateway: TalkingGateway) -> None:
@@ -179,11 +179,12 @@ def test_a_cancelled_call_hangs_up(bench: Bench, gateway: TalkingGateway) -> Non
 
     def wait(_: Asked) -> Reply:
         bench.world.cancellation.cancel()
-        hold.wait(1)
+        hold.wait(200)
         return chat("late")
 
     gateway.answer = wait
     done = _ask(bench, gateway)
+    hold.set()
     assert (done.record.outcome, done.record.reason) == ("cancelled", "stopped by the user")
 
 

@@ -10,7 +10,7 @@ import pytest
 from runner.execution.cancellation import Cancellation
 from runner.execution.slots import Slots
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def test_no_more_hold_one_than_there_are() -> None:

@@ -89,9 +89,10 @@ def test_folder_that_a_container_has_mounted_stays(start: Any, make_spec: Spec) 
 def test_call_under_way_gets_its_line(start: Any, make_spec: Spec, calls: Any, upstream: Any, wait_until: Any) -> None:
     """A call that the kill cut off is recorded once: of unknown usage, our doing; the client's next try is answered."""
     gateway = start()
-    session = gateway.open(make_spec(model=upstream.model("slow")))
+    session = gateway.open(make_spec(model=upstream.model("held")))
     asked = len(upstream.asked)
     broken: list[Exception] = []
+    upstream.free.clear()
 
     def call() -> None:
         try:
@@ -104,6 +105,7 @@ def test_call_under_way_gets_its_line(start: Any, make_spec: Spec, calls: Any, u
     wait_until(lambda: len(upstream.asked) > asked)
     kill(gateway)
     thread.join()
+    upstream.free.set()
     status, _ = insist(session, say(seed=6))
     totals = gateway.close(session)
     assert len(broken) == 1

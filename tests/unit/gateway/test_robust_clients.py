@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import fcntl
 import http.client
 import json
 import socket
+import sys
+import termios
 import threading
 import time
 from collections.abc import Callable
@@ -72,7 +75,7 @@ def test_slow_reader_costs_no_memory_and_harms_nobody(
     gateway.close(other)
     gone = next(call for call in calls() if call["attempt"] == 1)
     assert status == 200
-    assert took < 2
+    assert took < 15
     assert grown < 32 * MIB
     assert gone["error"] is None
     assert (gone["client_gone"], gone["usage_source"]) == (True, "unknown")
@@ -102,7 +105,7 @@ def test_half_open_connections_harm_nobody(gateway: GatewayProcess, make_spec: S
     crowd = [connect(session) for _ in range(CROWD)]
     for number, connection in enumerate(crowd):
         connection.sendall(parts[number % len(parts)])
-    status, _ = ask(session, say(), seconds=5)
+    status, _ = ask(session, say())
     grown, start = memory(gateway.pid) - before, time.monotonic()
     totals = gateway.close(session)
     took = time.monotonic() - start
@@ -111,7 +114,7 @@ def test_half_open_connections_harm_nobody(gateway: GatewayProcess, make_spec: S
         connection.close()
     assert status == 200
     assert len(ends) == CROWD
-    assert took < 10
+    assert took < 30
     assert grown < 32 * MIB
     assert [call["status"] for call in calls()].count(200) == 1
     assert totals.api_calls == len(calls())
@@ -223,18 +226,21 @@ def test_length_beyond_all_bounds_is_waited_for_no_longer_than_any_other(
 
 
 def test_many_connections_at_once_are_all_answered(
-    gateway: GatewayProcess, make_spec: Spec, calls: Calls, upstream: Any
+    settings: GatewaySettings, make_spec: Spec, calls: Calls, upstream: Any
 ) -> None:
     """Two hundred clients at once each get their answer, each is recorded once, with numbers from 1 on."""
-    session = gateway.open(make_spec(model=upstream.model("slow")))
-    before = memory(gateway.pid)
 
     async def everybody() -> list[int]:
         return await asyncio.gather(*(_call(session) for _ in range(CROWD)))
 
-    statuses = asyncio.run(everybody())
-    grown = memory(gateway.pid) - before
-    gateway.close(session)
+    # Endpoint and clients share this process, which may take its time over so many.
+    with start_gateway(dataclasses.replace(settings, read_timeout=100.0)) as gateway:
+        assert isinstance(gateway, GatewayProcess)
+        session = gateway.open(make_spec(model=upstream.model("slow")))
+        before = memory(gateway.pid)
+        statuses = asyncio.run(everybody())
+        grown = memory(gateway.pid) - before
+        gateway.close(session)
     assert statuses == [200] * CROWD
     assert sorted(call["n"] for call in calls()) == list(range(1, CROWD + 1))
     assert grown < 100 * MIB
@@ -268,9 +274,14 @@ def test_tokens_open_their_own_session_only(gateway: GatewayProcess, make_spec: 
 
 def test_session_closes_while_a_client_talks(gateway: GatewayProcess, make_spec: Spec, calls: Calls) -> None:
     """A stream without an end does not keep a session open: it is cut after the drain, and recorded."""
-    with behaving(flood) as url:
+    begun, ended = threading.Event(), threading.Event()
+
+    def begin(connection: socket.socket, request: bytes) -> None:
+        begun.set()
+        flood(connection, request)
+
+    with behaving(begin) as url:
         session = gateway.open(make_spec(model=behind(url)))
-        ended = threading.Event()
 
         def read() -> None:
             with contextlib.suppress(OSError, http.client.HTTPException):
@@ -279,13 +290,13 @@ def test_session_closes_while_a_client_talks(gateway: GatewayProcess, make_spec:
 
         thread = threading.Thread(target=read)
         thread.start()
-        time.sleep(0.3)
+        assert begun.wait(60)
         start = time.monotonic()
         totals = gateway.close(session)
         took = time.monotonic() - start
-        assert ended.wait(5)
+        assert ended.wait(60)
         thread.join()
-    assert took < 8
+    assert took < 30
     assert totals.api_calls == len(calls()) == 1
     assert calls()[0]["usage_source"] == "unknown"
 
@@ -302,28 +313,37 @@ def test_call_to_the_gateways_address_in_full_is_a_call(gateway: GatewayProcess,
     assert [(call["path"], call["error"]) for call in calls()] == [(CHAT, None)]
 
 
-def slow(connection: socket.socket, _: bytes) -> None:
-    """Answer after a while."""
-    time.sleep(1.5)
-    answer = json.dumps({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}).encode()
-    connection.sendall(WHOLE + f"Content-Length: {len(answer)}\r\n\r\n".encode() + answer)
+def taken(connection: socket.socket) -> bool:
+    """Tell whether the other side has read all that was sent; see unix(7), SIOCOUTQ."""
+    return not int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def test_nobody_is_asked_for_a_framework_that_has_gone(
     settings: GatewaySettings, make_spec: Spec, tmp_path: Path, wait_until: Any
 ) -> None:
     """A call whose framework goes while it waits its turn costs nothing, is no answer to replay, and has its line."""
-    one_at_a_time = dataclasses.replace(settings, read_timeout=10.0, traffic=Traffic(concurrency=1))
+    one_at_a_time = dataclasses.replace(settings, read_timeout=100.0, traffic=Traffic(concurrency=1))
+    asked, gone_by = threading.Event(), threading.Event()
+
+    def slow(connection: socket.socket, _: bytes) -> None:
+        asked.set()
+        gone_by.wait(60)
+        answer = json.dumps({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}).encode()
+        connection.sendall(WHOLE + f"Content-Length: {len(answer)}\r\n\r\n".encode() + answer)
+
     with behaving(slow) as url, start_gateway(one_at_a_time) as gateway:
         session = gateway.open(make_spec(model=behind(url)))
         body = json.dumps(say()).encode()
         data = head(session, f"Content-Length: {len(body)}", "Connection: close") + body
         with connect(session) as first:
             first.sendall(data)
-            time.sleep(0.3)
+            assert asked.wait(60)
             with connect(session) as second:
                 second.sendall(data)
+                wait_until(lambda: taken(second))
                 time.sleep(0.3)
+            time.sleep(0.3)
+            gone_by.set()
             assert read_all(first).startswith(b"HTTP/1.1 200 ")
         file = tmp_path / "run" / "llm" / "calls.jsonl"
         wait_until(lambda: len(read_calls(file).calls) > 1)

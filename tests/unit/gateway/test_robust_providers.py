@@ -118,7 +118,7 @@ def test_provider_that_sends_no_answer(
     with behaving(behaviour) as url:
         session = gateway.open(make_spec(model=behind(url)))
         pid, before, start = gateway.pid, memory(gateway.pid), time.monotonic()
-        status, content = ask(session, say(stream=stream))
+        status, content = ask(session, say(stream=stream), 120)
         took, grown = time.monotonic() - start, memory(gateway.pid) - before
         gateway.close(session)
     (call,) = calls()
@@ -126,7 +126,7 @@ def test_provider_that_sends_no_answer(
     assert json.loads(content)["error"]["message"] == call["error"]
     assert (call["status"], call["fault"], call["tokens_in"]) == (502, "provider", None)
     assert call["usage_source"] in {"no answer", "unknown"}
-    assert took < 15
+    assert took < 120
     assert grown < 160 * MIB
     assert gateway.pid == pid
 
@@ -135,7 +135,7 @@ def test_stream_that_gets_stuck_is_ended(gateway: GatewayProcess, make_spec: Spe
     """A provider that falls silent in the middle of a stream: the client gets an error event, the record the reason."""
     with behaving(stuck) as url:
         session = gateway.open(make_spec(model=behind(url)))
-        status, content = ask(session, say(stream=True))
+        status, content = ask(session, say(stream=True), 60)
         gateway.close(session)
     (call,) = calls()
     assert status == 200
@@ -153,7 +153,7 @@ def test_stream_without_an_end_is_ended(
     with behaving(behaviour) as url:
         session = gateway.open(make_spec(model=behind(url)))
         before = memory(gateway.pid)
-        status, content = ask(session, say(stream=True))
+        status, content = ask(session, say(stream=True), 60)
         grown = memory(gateway.pid) - before
         gateway.close(session)
     (call,) = calls()

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.processes
 RUNNER = Path(sys.executable).with_name("runner")
 MESSAGES: Any = [{"role": "user", "content": "x"}]
 ANSWERS = "version: 1\nsteps: {any: [{content: one}, {content: two}, {content: three}]}"
-ENDED = 20.0
+ENDED = 60.0
 
 
 @dataclass(kw_only=True)
@@ -49,7 +49,7 @@ class Serving:
     def client(self) -> openai.OpenAI:
         """Return the real SDK's client, led here by the printed variables alone."""
         return openai.OpenAI(
-            api_key=self.exports["OPENAI_API_KEY"], base_url=self.exports["OPENAI_BASE_URL"], max_retries=0, timeout=20
+            api_key=self.exports["OPENAI_API_KEY"], base_url=self.exports["OPENAI_BASE_URL"], max_retries=0, timeout=60
         )
 
     def end(self, number: int = signal.SIGINT) -> tuple[int, str]:
@@ -85,7 +85,7 @@ def serve(tmp_path: Path, environment: Mapping[str, str]) -> Iterator[Serve]:
         started.append(process)
         assert process.stdout is not None
         exports: dict[str, str] = {}
-        timer = threading.Timer(30, process.kill)
+        timer = threading.Timer(120, process.kill)
         timer.start()
         while ("RUNNER_MODEL" if "--model" in options else "ANTHROPIC_BASE_URL") not in exports:
             line = process.stdout.readline()
@@ -238,7 +238,7 @@ def test_socket_of_a_chosen_name(serve: Serve, answers: str, tmp_path: Path) -> 
     path = tmp_path / "meter.sock"
     serving = serve("--provider", "scripted", "--answers", answers, "--socket", str(path))
     mode = path.stat().st_mode
-    http = httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path)), timeout=20)
+    http = httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path)), timeout=60)
     key, url = serving.exports["OPENAI_API_KEY"], serving.exports["OPENAI_BASE_URL"]
     with openai.OpenAI(api_key=key, base_url=url, http_client=http, max_retries=0) as client:
         answer = client.chat.completions.create(model="m", messages=MESSAGES)
@@ -255,7 +255,7 @@ def test_killed_gateway_comes_back_on_the_same_port(serve: Serve, answers: str) 
     with serving.client() as client:
         client.chat.completions.create(model="m", messages=MESSAGES)
         os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while True:
             try:
                 answer = client.chat.completions.create(model="m", messages=MESSAGES)

@@ -31,10 +31,10 @@ def test_two_who_build_the_same_image_take_turns(tmp_path: Path) -> None:
     thread = threading.Thread(target=second)
     with locks.building("p/demo:1", tell, tmp_path):
         thread.start()
-        assert waits.wait(10)
+        assert waits.wait(60)
         thread.join(0.1)
         order.append("first")
-    thread.join(10)
+    thread.join(60)
     assert (order, told) == (["first", "second", "p-demo-1.lock"], [str(os.getpid())])
 
 

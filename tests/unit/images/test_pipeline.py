@@ -109,14 +109,14 @@ def test_who_waits_for_a_build_takes_its_image(
     thread = threading.Thread(target=lambda: results.append(project.ensure("local").built))
     with locks.building(tag, print):
         thread.start()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not project.said and time.monotonic() < until:
             time.sleep(0.01)
         base = recipe.load(project.ctx.images, "base")
         base_inputs = pipeline.inputs(project.ctx.images / "base", "")
         passing.add_image(base.tag(base_inputs), {LABEL_INPUTS: base_inputs})
         passing.add_image(tag, {LABEL_INPUTS: inputs})
-    thread.join(10)
+    thread.join(60)
     me = owner.current().pid
     assert results == [False]
     assert project.said == [f"local: another build of it is under way (process {me}); waiting"]

@@ -112,7 +112,7 @@ def test_what_cannot_be_reached_keeps_nothing_else(project: Project, fake: FakeE
     _make_ready(project, fake)
     began = time.monotonic()
     results = pipeline.ensure(_with_git(project).ctx, ["away", "local"])
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < reach.PATIENCE
     failure = results["away"]
     assert isinstance(failure, reach.Unreachable)
     assert failure.what == "127.0.0.1 cannot be reached"
@@ -173,13 +173,13 @@ def _bound(monkeypatch: pytest.MonkeyPatch, patience: float) -> list[str]:
 @pytest.mark.processes
 def test_nothing_of_a_client_is_left(tmp_path: Path) -> None:
     """When patience is over, what the client had started ends with it, and its open output is not waited for."""
-    program = f"import subprocess; subprocess.run(['sh', '-c', 'echo $$ > {tmp_path}/pid; sleep 60'])"
+    program = f"sh -c 'echo $$ >{tmp_path}/pid; sleep 600'; true"
     began = time.monotonic()
     with pytest.raises(subprocess.TimeoutExpired):
-        reach.bounded([sys.executable, "-c", program], os.environ, 1.5)
-    assert time.monotonic() - began < 10
+        reach.bounded(["sh", "-c", program], os.environ, 5.0)
+    assert time.monotonic() - began < 60
     pid = int((tmp_path / "pid").read_text())
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while _alive(pid) and time.monotonic() < until:
         time.sleep(0.02)
     assert not _alive(pid)
@@ -236,14 +236,14 @@ def test_a_name_that_nobody_looks_up_is_given_up(monkeypatch: pytest.MonkeyPatch
     over = threading.Event()
 
     def hang(*_: object) -> None:
-        over.wait(30)
+        over.wait(200)
         raise OSError("nobody knows")
 
     monkeypatch.setattr(socket, "create_connection", hang)
     began = time.monotonic()
     with pytest.raises(reach.Silent):
         reach.require_connection("http://nowhere.example/", {}, where="w", hint="h", patience=0.2)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 60
     over.set()
 
 

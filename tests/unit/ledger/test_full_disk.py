@@ -96,7 +96,7 @@ def test_a_run_can_be_removed_on_a_full_disk(
     if subprocess.run([*_ALONE, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("this machine lets nobody mount a small disk for a test")
     command = [*_ALONE, sys.executable, "-c", FULL, str(tmp_path / "small"), str(layout.root.parent)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     assert (done.stdout.splitlines(), done.stderr) == (["1", "No space left on device", "0 ()"], "")
 
 
@@ -104,7 +104,7 @@ def test_a_run_can_be_removed_on_a_full_disk(
 def test_a_write_that_fails_leaves_the_old_state(tmp_path: Path) -> None:
     """It is one clear error each time, the rows are those from before, and with room the same ledger goes on."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, check=True, timeout=200
     )
     first, second, held, later = done.stdout.splitlines()
     assert first == second

@@ -69,7 +69,7 @@ def _say(process: subprocess.Popen[str]) -> None:
 def test_opened_by_many_at_once(tmp_path: Path) -> None:
     """Processes that all make the same new ledger at the same moment all succeed."""
     processes = [_start(_OPEN, str(tmp_path)) for _ in range(6)]
-    assert [process.communicate(timeout=60)[0] for process in processes] == ["0\n"] * 6
+    assert [process.communicate(timeout=200)[0] for process in processes] == ["0\n"] * 6
 
 
 def test_two_processes_lease_each_run_once(tmp_path: Path, ledger: Ledger, make_run: Callable[..., Run]) -> None:
@@ -98,7 +98,7 @@ def test_killed_in_the_middle_of_a_transaction(tmp_path: Path, ledger: Ledger, m
     runs = [make_run(number) for number in range(1, 501)]
     ledger.register(runs, tmp_path)
     process = _start(_DIE, str(ledger_path(tmp_path)))
-    assert process.communicate(timeout=60)[0] == "writing\n"
+    assert process.communicate(timeout=200)[0] == "writing\n"
     assert process.returncode == -9
     assert {row.reason for row in ledger.rows()} == {""}
     assert ledger.lease(runs[0], ALIVE) is not None

@@ -129,7 +129,7 @@ def test_a_thousand_steps_are_quick() -> None:
     steps = tuple(
         step(f"s{i}", i + 1, [f"s{j}" for j in range((i // 25 - 1) * 25, i // 25 * 25) if j >= 0]) for i in range(1000)
     )
-    begun = time.perf_counter()
+    begun = time.process_time()
     found = placements(steps)
-    assert time.perf_counter() - begun < 1.0
+    assert time.process_time() - begun < 1.0
     assert len(found["s999"].upstream) == 975

@@ -155,9 +155,9 @@ def test_later_limits_win() -> None:
 def test_a_hundred_thousand_runs_are_planned_in_seconds_and_little_memory() -> None:
     """20 s and 1 GiB are the limit; a tenth of the runs takes well under a tenth of both."""
     experiment = make_experiment(repetitions=2500)
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(make_plan(experiment)) == 10_000
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
     tracemalloc.start()
     kept = make_plan(experiment)
     used, _ = tracemalloc.get_traced_memory()

@@ -30,7 +30,7 @@ def argv(tmp_path: Path) -> Callable[..., list[str]]:
 
     def make(
         *command: str,
-        deadline: float = 20,
+        deadline: float = 100,
         grace: float = 1,
         log: int = 1 << 20,
         out: Path = tmp_path,
@@ -59,7 +59,7 @@ def shim(argv: Callable[..., list[str]], report: Callable[[], dict[str, Any]]) -
     """Run a command under the shim to its end."""
 
     def run(*command: str, **options: Any) -> Ended:
-        done = subprocess.run(argv(*command, **options), capture_output=True, check=False, timeout=60)
+        done = subprocess.run(argv(*command, **options), capture_output=True, check=False, timeout=200)
         return Ended(code=done.returncode, stdout=done.stdout, stderr=done.stderr, report=report())
 
     return run

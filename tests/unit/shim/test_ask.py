@@ -31,7 +31,7 @@ def ask(tmp_path: Path) -> Ask:
         answers = tmp_path / "answers.json"
         answers.write_text(json.dumps({"version": 1, "answers": prepared}))
         argv = [str(ASK), f"--answers={answers}", "--log", str(tmp_path / "log"), *words]
-        return subprocess.run(argv, input=given, capture_output=True, check=False, timeout=30)
+        return subprocess.run(argv, input=given, capture_output=True, check=False, timeout=100)
 
     return run
 

@@ -110,18 +110,18 @@ def test_wrong_call_is_125(argv: Shim, arguments: list[str]) -> None:
 def test_deadline_ends_a_command_that_ignores_signals(shim: Shim) -> None:
     """After deadline and grace a process group that ignores SIGTERM is killed, with 124 and timed_out."""
     started = time.monotonic()
-    ended = shim("sh", "-c", "trap '' TERM; sleep 30 & sleep 30; sleep 30", deadline=0.5, grace=0.5)
+    ended = shim("sh", "-c", "trap '' TERM; sleep 300 & sleep 300; sleep 300", deadline=3, grace=0.5)
     assert ended.code == EXIT_TIMED_OUT
     assert (ended.report["timed_out"], ended.report["stopped"], ended.report["exit_code"]) == (True, False, 124)
     assert ended.report["killed_processes"] >= 2
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
 
 
 def test_deadline_lets_a_polite_command_tidy_up(shim: Shim) -> None:
     """A command that ends on SIGTERM within the grace is heard to its end, and still counts as timed out."""
-    ended = shim("sh", "-c", "trap 'echo tidy; exit 0' TERM; sleep 30 & wait", deadline=0.5, grace=5)
+    ended = shim("sh", "-c", "trap 'echo tidy; exit 0' TERM; sleep 300 & wait", deadline=3, grace=60)
     assert (ended.code, ended.stdout) == (EXIT_TIMED_OUT, b"tidy\n")
-    assert ended.report["seconds"] < 4
+    assert ended.report["seconds"] < 60
 
 
 def test_exit_124_of_a_command_is_no_deadline(shim: Shim) -> None:
@@ -136,22 +136,22 @@ def test_stop_from_outside_is_143(argv: Shim, report: Shim, number: int) -> None
         assert process.stdout is not None
         assert process.stdout.readline() == b"on\n"
         process.send_signal(number)
-        assert process.wait(10) == 143
+        assert process.wait(60) == 143
     assert (report()["stopped"], report()["timed_out"]) == (True, False)
 
 
 def test_children_left_behind_are_killed_and_counted(shim: Shim) -> None:
     """A background process that outlives its parent is killed, counted, and does not hold up the end."""
     started = time.monotonic()
-    ended = shim("sh", "-c", "sleep 30 & echo $!; exit 3")
+    ended = shim("sh", "-c", "sleep 300 & echo $!; exit 3")
     assert (ended.code, ended.report["killed_processes"]) == (3, 1)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
     with pytest.raises(ProcessLookupError):
         _wait_gone(int(ended.stdout))
 
 
 def _wait_gone(pid: int) -> None:
-    for _ in range(100):
+    for _ in range(3000):
         os.kill(pid, 0)
         time.sleep(0.02)
 

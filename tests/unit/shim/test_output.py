@@ -61,7 +61,7 @@ def test_streams_are_bounded_apart(shim: Shim) -> None:
 
 def test_a_line_without_end_takes_no_memory(argv: Shim, report: Shim) -> None:
     """A gigabyte in one line passes with memory bounded by the limit."""
-    command = argv("sh", "-c", "head -c 1000000000 /dev/zero", log=1 << 20, deadline=60)
+    command = argv("sh", "-c", "head -c 1000000000 /dev/zero", log=1 << 20, deadline=200)
     peak = 0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         status = Path(f"/proc/{process.pid}/status")
@@ -76,23 +76,26 @@ def test_a_line_without_end_takes_no_memory(argv: Shim, report: Shim) -> None:
 
 def test_reader_that_stalls_does_not_beat_the_deadline(argv: Shim, report: Shim) -> None:
     """A deadline holds although nobody reads on; only what was read and what fits into the pipe is not dropped."""
-    command = argv("sh", "-c", "exec cat /dev/zero", log=1 << 22, deadline=0.5, grace=0.2)
+    command = argv("sh", "-c", "exec cat /dev/zero", log=1 << 22, deadline=4, grace=0.2)
     with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as process:
         assert process.stdout is not None
         time.sleep(0.2)
         read = len(process.stdout.read(4096) or b"")
         started = time.monotonic()
-        assert process.wait(30) == 124
-        assert time.monotonic() - started < 15
+        assert process.wait(100) == 124
+        assert time.monotonic() - started < 60
     assert report()["stdout_bytes"] - report()["dropped_stdout"] == read + 65536
 
 
-def test_reader_that_goes_away_does_not_harm_the_command(argv: Shim, report: Shim) -> None:
+def test_reader_that_goes_away_does_not_harm_the_command(argv: Shim, report: Shim, tmp_path: Path) -> None:
     """A command whose output nobody wants any more still runs to its end."""
-    with subprocess.Popen(argv("sh", "-c", "sleep 0.2; echo lost; exit 4"), stdout=subprocess.PIPE) as process:
+    gone = tmp_path / "gone"
+    script = f"until test -e {gone}; do sleep 0.05; done; echo lost; exit 4"
+    with subprocess.Popen(argv("sh", "-c", script), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.close()
-        assert process.wait(10) == 4
+        gone.touch()
+        assert process.wait(60) == 4
     assert report()["dropped_stdout"] == 5
 
 
@@ -106,9 +109,9 @@ def test_output_comes_as_it_is_written(argv: Shim) -> None:
 
 def test_pipe_held_open_by_a_stranger_does_not_hold_up_the_end(argv: Shim) -> None:
     """A process that left the group and keeps stdout open does not keep the step from ending."""
-    with subprocess.Popen(argv("sh", "-c", "setsid sleep 8 & echo done"), stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(argv("sh", "-c", "setsid sleep 150 & echo done"), stdout=subprocess.PIPE) as process:
         started = time.monotonic()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert process.stdout is not None
         assert process.stdout.read() == b"done\n"
-        assert time.monotonic() - started < 6
+        assert time.monotonic() - started < 60

@@ -48,8 +48,8 @@ class Scene:
             return response.status, await response.json(content_type=None)
 
     async def until(self, holds: Callable[[], object]) -> None:
-        """Wait until something holds, for ten seconds at most."""
-        async with asyncio.timeout(10):
+        """Wait until something holds, for a minute at most."""
+        async with asyncio.timeout(60):
             while not holds():  # noqa: ASYNC110  what is waited for is the server's own, which tells nobody
                 await asyncio.sleep(0.02)
 
@@ -65,8 +65,8 @@ class Scene:
 class Said:
     """A provider that answers every call with the same pieces, and keeps what it was asked."""
 
-    pieces: Iterable[bytes | Exception | float] = ()
-    """Bytes are sent, exceptions raised, numbers slept."""
+    pieces: Iterable[bytes | Exception | float | asyncio.Event] = ()
+    """Bytes are sent, exceptions raised, numbers slept, events waited for."""
     status: int = 200
     stream: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -97,6 +97,8 @@ class Said:
                     raise piece
                 if isinstance(piece, float):
                     await asyncio.sleep(piece)
+                elif isinstance(piece, asyncio.Event):
+                    await piece.wait()
                 else:
                     yield piece
         finally:

@@ -39,7 +39,7 @@ def converse(upstream: Any, make_spec: Callable[..., SessionSpec]) -> Callable[.
         handler: Handler, one: Ask, *, key: str | None = KEY, suffix: str = "", **model: Any
     ) -> tuple[Reply, bytes]:
         async def talk() -> tuple[Reply, bytes]:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=2, sock_read=0.5)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=20, sock_read=2)
             async with upstream(handler) as url, aiohttp.ClientSession(timeout=timeout) as http:
                 spec = make_spec(model=Model(base_url=url + suffix, **model))
                 secret = SecretStr(key) if key else None

@@ -59,7 +59,8 @@ def test_stream_passes_byte_for_byte(*, play: Play, said: Any, together: bool) -
 
 def test_end_is_held_back_until_the_call_is_recorded(play: Play, said: Any) -> None:
     """When the client sees the end, the line is there; what came before did not wait for it."""
-    provider = said(pieces=[*WORDS, 0.2, END, USAGE, DONE], stream=True)
+    seen = asyncio.Event()
+    provider = said(pieces=[*WORDS, seen, END, USAGE, DONE], stream=True)
 
     async def look(scene: Any) -> None:
         headers = {"Authorization": "Bearer run-token-0123456789"}
@@ -69,6 +70,7 @@ def test_end_is_held_back_until_the_call_is_recorded(play: Play, said: Any) -> N
             while b"words" not in got:
                 got += await response.content.readany()
             assert not file.exists()
+            seen.set()
             while DONE not in got:
                 got += await response.content.readany()
             assert len(read_calls(file).calls) == 1
@@ -168,7 +170,7 @@ def test_provider_that_goes_on_after_the_end_is_left(play: Play, said: Any, monk
     provider = said(pieces=[*FULL, b": more\n\n", 60.0], stream=True)
 
     async def look(scene: Any) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert (await scene.stream(CHAT, ASK)).endswith(DONE)
         await scene.until(lambda: provider.closed)
 
@@ -254,10 +256,11 @@ def test_stream_of_another_path_is_passed_on(play: Play, said: Any) -> None:
 
 def test_call_cut_by_the_sessions_end_is_recorded(play: Play, said: Any) -> None:
     """A call that is ended from outside has its line all the same."""
+    provider = said(pieces=[WORDS[0], 30.0], stream=True)
 
     async def look(scene: Any) -> None:
         asked = asyncio.ensure_future(scene.stream(CHAT, ASK))
-        await scene.until(lambda: scene.served.tasks)
+        await scene.until(lambda: scene.served.tasks and provider.asked)
         await asyncio.sleep(0.1)
         for task in set(scene.served.tasks):
             task.cancel()
@@ -265,7 +268,7 @@ def test_call_cut_by_the_sessions_end_is_recorded(play: Play, said: Any) -> None
         asked.cancel()
         assert (scene.served.calls[0].client_gone, scene.served.calls[0].model_sent) == (True, "real-1")
 
-    play(look, said(pieces=[WORDS[0], 30.0], stream=True), model=Model(provider="openai", name="real-1"))
+    play(look, provider, model=Model(provider="openai", name="real-1"))
 
 
 def test_defect_in_mid_stream_breaks_the_connection(play: Play, said: Any) -> None:

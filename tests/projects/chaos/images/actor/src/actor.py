@@ -25,6 +25,13 @@ def nap(seconds: str) -> None:
     time.sleep(float(seconds))
 
 
+def hold() -> None:
+    """Go on when a test says so, by a file beside the prompt."""
+    pathlib.Path("/out/begun").touch()
+    while not pathlib.Path("/in/go-on").exists():
+        time.sleep(0.1)
+
+
 def need(*paths: str) -> None:
     """Fail unless all these are there."""
     missing = [path for path in paths if not pathlib.Path(path).exists()]
@@ -62,7 +69,7 @@ def _answer(question: str) -> str:
     sys.exit("nobody answers")
 
 
-ORDERS = {order.__name__: order for order in (line, nap, need, fail, attempt, ask)}
+ORDERS = {order.__name__: order for order in (line, nap, hold, need, fail, attempt, ask)}
 
 print(f"here is {os.urandom(8).hex()}", flush=True)
 for order in pathlib.Path("/in/prompt.txt").read_text().splitlines():

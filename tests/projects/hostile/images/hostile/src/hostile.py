@@ -11,13 +11,16 @@ import signal
 import socket
 import stat
 import time
-import urllib.error
-import urllib.request
 
 WORKSPACE, OUT, STATE = pathlib.Path("/workspace"), pathlib.Path("/out"), pathlib.Path("/state")
 MIB = 1024**2
 MANY = 50_000
 """Files that `many` makes, if it is let."""
+TOO_MANY, TOO_FULL = 25_000, 100
+"""Files, and blocks of a mebibyte, that are beyond what is allowed: from there on it goes so slowly that not all of them can
+be made before the step's time is over, however late the runner comes to look."""
+FOREVER = 3600
+"""Seconds: longer than any step may take, so that who waits is stopped."""
 LINE = 10 * 1024 * MIB
 """Bytes of the line that `flood` prints."""
 
@@ -55,7 +58,9 @@ def many() -> None:
         if number % 1000 == 0:
             folder.mkdir()
         (folder / str(number)).touch()
-    time.sleep(60)
+        if number > TOO_MANY:
+            time.sleep(0.01)
+    time.sleep(FOREVER)
 
 
 def fill() -> None:
@@ -63,7 +68,7 @@ def fill() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for number in range(600):
         (WORKSPACE / f"block{number % 100}").open("ab").write(b"z" * MIB)
-        time.sleep(0.01)
+        time.sleep(0.01 if number < TOO_FULL else 0.5)
 
 
 def hidden() -> None:
@@ -76,7 +81,7 @@ def hidden() -> None:
         keep_size = 1
         if libc.fallocate64(small.fileno(), keep_size, ctypes.c_int64(0), ctypes.c_int64(80 * MIB)):
             raise OSError(ctypes.get_errno(), "fallocate")
-    time.sleep(60)
+    time.sleep(FOREVER)
 
 
 def nameless() -> None:
@@ -89,7 +94,7 @@ def nameless() -> None:
         path.unlink()
         for _ in range(50):
             held[-1].write(b"n" * MIB)
-    time.sleep(60)
+    time.sleep(FOREVER)
 
 
 def holes() -> None:
@@ -276,11 +281,14 @@ def _ways_out() -> dict[str, object]:
 
 def _ask(token: str) -> int:
     """Ask the gateway with a token; return the status of its answer."""
+    import urllib.error  # not above: a bomb has little time, and these take most of an interpreter's start
+    import urllib.request
+
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hello?"}]}).encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
     request = urllib.request.Request("http://127.0.0.1:4000/v1/chat/completions", body, headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as reply:
+        with urllib.request.urlopen(request, timeout=60) as reply:
             return int(reply.status)
     except urllib.error.HTTPError as error:
         return error.code

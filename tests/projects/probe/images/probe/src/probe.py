@@ -10,6 +10,7 @@ import sys
 import time
 
 WORKSPACE = pathlib.Path("/workspace")
+BEGUN, GATE = pathlib.Path("/out/begun"), pathlib.Path("/in/go-on")
 
 
 def write() -> None:
@@ -35,6 +36,20 @@ def hang() -> None:
 def slow() -> None:
     write()
     time.sleep(1.5)
+
+
+def hold() -> None:
+    """Say that it is under way, and end when somebody outside says so."""
+    write()
+    BEGUN.touch()
+    while not GATE.exists():
+        time.sleep(0.05)
+
+
+def deaf() -> None:
+    """Hold, whoever asks to stop."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    hold()
 
 
 def stubborn() -> None:
