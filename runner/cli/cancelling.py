@@ -22,8 +22,6 @@ from runner.ledger.rows import LedgerRow
 from runner.ledger.store import ledger_path, open_ledger
 
 _LOOK_AGAIN = 0.1
-_TWICE = 0.3
-"""Seconds between the two signals that end a runner at once."""
 
 
 def cancel_all(console: Console, output: Path, *, wait: bool, at_once: bool) -> int:
@@ -44,10 +42,9 @@ def cancel_all(console: Console, output: Path, *, wait: bool, at_once: bool) -> 
         raise _nobody(output)
     try:
         os.kill(pid, signal.SIGTERM)
-        if at_once:
-            time.sleep(_TWICE)
-            if holder(output) == pid:
-                os.kill(pid, signal.SIGTERM)
+        if at_once and holder(output) == pid:
+            # Another one than the first: two of a kind are one to a process that has not looked yet.
+            os.kill(pid, signal.SIGINT)
     except ProcessLookupError:
         pass
     except PermissionError as error:
@@ -94,9 +91,18 @@ def cancel_run(console: Console, output: Path, text: str, environment: Mapping[s
     while wait and request.exists() and holder(output) == pid:
         time.sleep(_LOOK_AGAIN)
     if wait:
-        record = read_record(find_run(output, f"{framework}/{run_id}"))
-        console.say(f"it has ended: {record.outcome or 'not yet'}{f': {record.reason}' if record.reason else ''}")
+        console.say(_what_became(output, f"{framework}/{run_id}", pid))
     return ExitCode.PASSED
+
+
+def _what_became(output: Path, name: str, pid: int) -> str:
+    """Say how a run ended that a runner was asked to stop, or why it has not."""
+    record = read_record(find_run(output, name))
+    if record.outcome is not None:
+        return f"it has ended: {record.outcome}{f': {record.reason}' if record.reason else ''}"
+    if holder(output) == pid:
+        return "it was not at work, and this `runner go` leaves it out; the next one goes on with it"
+    return f"it has not ended, but its runner (process {pid}) has; the next `runner go` goes on with it"
 
 
 def _end_cut_off(console: Console, output: Path, place: Place, environment: Mapping[str, str]) -> int:

@@ -62,7 +62,7 @@ class Session:
 @contextmanager
 def open_session(args: Namespace, console: Console, workplace: Workplace, inputs: Inputs) -> Iterator[Session]:
     """Open an experiment's work and the log, and clear away what dead runners left; errors as `open_work`."""
-    with open_work(workplace, inputs, fresh=args.fresh) as work:
+    with open_work(workplace, inputs, fresh=args.fresh, on_wait=console.say) as work:
         verbose = console.err if args.verbose else None
         opened = Opened(pid=os.getpid(), experiment=inputs.experiment.value.name, label=work.label, time=time.time())
         with (

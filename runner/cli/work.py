@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,7 +95,12 @@ class Found:
 
 @contextmanager
 def open_work(
-    workplace: Workplace, inputs: Inputs, *, fresh: bool = False, engine: Engine | None = None
+    workplace: Workplace,
+    inputs: Inputs,
+    *,
+    fresh: bool = False,
+    engine: Engine | None = None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> Iterator[Work]:
     """Claim the folder of runs, connect to the engine and open the ledger, for as long as the block lasts.
 
@@ -104,6 +109,7 @@ def open_work(
         inputs: the experiment, read and checked.
         fresh: carry out everything anew.
         engine: where containers run; by default the one that the workplace's settings name.
+        on_wait: hears why it takes a while, if somebody else still clears away in the folder.
 
     Raises:
         ConfigError: if the model's key is missing, or a price that a budget needs.
@@ -115,7 +121,7 @@ def open_work(
     gateway = gateway_of(workplace, inputs)
     site = site_of(workplace.environment)
     with ExitStack() as stack:
-        stack.enter_context(claim(output))
+        stack.enter_context(claim(output, on_wait=on_wait))
         used = engine if engine is not None else stack.enter_context(connect(workplace.environment))
         info = used.info()
         _require_local(info)

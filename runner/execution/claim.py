@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,13 +25,14 @@ _SWEEPS = "sweep"
 
 
 @contextmanager
-def claim(output: Path, *, sweeps: bool = False) -> Iterator[None]:
+def claim(output: Path, *, sweeps: bool = False, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold a folder of runs for this process.
 
     Args:
         output: the folder.
         sweeps: only to clear away what dead runners left; whoever wants to work there waits for that. Who sweeps waits
             for nobody: he may hold other folders, and two could wait for each other.
+        on_wait: hears once for whom somebody waits who has to, in a sentence.
 
     Raises:
         StorageError: if another runner holds it, or it cannot be written.
@@ -42,7 +43,7 @@ def claim(output: Path, *, sweeps: bool = False) -> Iterator[None]:
     except OSError as error:
         raise storage_error(f"cannot write to {output}", error) from error
     try:
-        if not _take(handle, _PATIENCE if sweeps else _SWEEP_PATIENCE):
+        if not _take(handle, _PATIENCE if sweeps else _SWEEP_PATIENCE, on_wait or _ignore):
             pid, clears = _written(handle)
             raise _at_work(output, pid, sweeps=clears)
         said = f"{os.getpid()} {_SWEEPS}" if sweeps else str(os.getpid())
@@ -55,16 +56,22 @@ def claim(output: Path, *, sweeps: bool = False) -> Iterator[None]:
         os.close(handle)
 
 
-def _take(handle: int, for_a_sweep: float) -> bool:
+def _take(handle: int, for_a_sweep: float, on_wait: Callable[[str], None]) -> bool:
     """Take the lock; those who only look are waited for, and those who sweep for so many seconds."""
     begun = time.monotonic()
+    told = False
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             # Looked at every time: one that sweeps writes so only after it has the lock, and another may follow it.
-            if time.monotonic() - begun > (for_a_sweep if _written(handle)[1] else _PATIENCE):
+            pid, clears = _written(handle)
+            waited = time.monotonic() - begun
+            if waited > (for_a_sweep if clears else _PATIENCE):
                 return False
+            if clears and waited > _PATIENCE and not told:
+                told = True
+                on_wait(f"waiting for process {pid}, which still clears away here, for {for_a_sweep:g} s at most")
             time.sleep(_LOOK_AGAIN)
         else:
             return True
@@ -103,6 +110,10 @@ def require_free(output: Path) -> None:
     """
     if (pid := holder(output)) is not None:
         raise _at_work(output, pid, sweeps=False)
+
+
+def _ignore(_: str) -> None:
+    """Tell nobody."""
 
 
 def _written(handle: int) -> tuple[int, bool]:

@@ -2,7 +2,7 @@
 
 <output>/.control/
 ├── paused                       nothing new begins while it is there
-└── cancel/<framework>/<run>     this run is to be stopped; gone when it has ended
+└── cancel/<framework>/<run>     this run is to be stopped; gone when it has ended, or is not at work and will not be
 """
 
 from __future__ import annotations
@@ -88,14 +88,18 @@ def end_pause(output: Path) -> Pause | None:
 
 
 def ask_to_cancel(output: Path, framework: str, run_id: str) -> Path:
-    """Ask the runner at work to stop one run, and return the request, which is gone once that run has ended.
+    """Ask the runner at work to stop one run; return the request, which is gone once that run has ended or is left out.
 
     Raises:
         StorageError: if it cannot be written.
     """
     request = output / CONTROL / "cancel" / framework / run_id
     _make(request.parent)
-    write_json(request, {})
+    try:
+        # Made at once, under its own name: it says nothing but that it is there, and what is there is looked at.
+        request.touch()
+    except OSError as error:
+        raise storage_error(f"cannot make {request}", error) from error
     return request
 
 
@@ -111,6 +115,8 @@ class Control:
         self._requests = output / CONTROL / "cancel"
         self._lock = threading.Lock()
         self._switches: dict[tuple[str, str], Cancellation] = {}
+        self._left_out: set[tuple[str, str]] = set()
+        """Runs that somebody asked to stop while they were not at work."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="control", daemon=True)
 
@@ -136,8 +142,10 @@ class Control:
         return f"{wish}; `runner resume` ends that" if wish is not None else ""
 
     def unwanted(self, run: Run) -> bool:
-        """Say whether somebody asked to stop a run that has not begun; it is left to the next invocation then."""
-        return (self._requests / run.framework.name / run.id).exists()
+        """Say whether somebody asked to stop a run that is not at work; it is left to the next invocation then."""
+        name = (run.framework.name, run.id)
+        with self._lock:
+            return name in self._left_out or self._request(name).exists()
 
     @contextlib.contextmanager
     def steering(self, run: Run, everything: Cancellation) -> Iterator[Cancellation]:
@@ -146,21 +154,36 @@ class Control:
         with everything.child() as switch:
             with self._lock:
                 self._switches[name] = switch
+                # Somebody asked after `unwanted` had been: it is at work only now.
+                late = name in self._left_out
+            if late:
+                switch.cancel()
             try:
                 yield switch
             finally:
                 with self._lock:
                     del self._switches[name]
-                with contextlib.suppress(OSError):
-                    (self._requests / run.framework.name / run.id).unlink(missing_ok=True)
+                self._done_with(name)
 
     def _watch(self) -> None:
         while not self._over.wait(_LOOK_AGAIN):
-            with self._lock:
-                switches = dict(self._switches)
-            for framework, run in self._asked():
-                if (switch := switches.get((framework, run))) is not None:
+            for name in self._asked():
+                with self._lock:
+                    switch = self._switches.get(name)
+                    if switch is None:
+                        self._left_out.add(name)
+                if switch is not None:
                     switch.cancel()
+                else:
+                    # Whoever asked waits for the answer, not for the turn of a run that will have none.
+                    self._done_with(name)
+
+    def _done_with(self, name: tuple[str, str]) -> None:
+        with contextlib.suppress(OSError):
+            self._request(name).unlink(missing_ok=True)
+
+    def _request(self, name: tuple[str, str]) -> Path:
+        return self._requests.joinpath(*name)
 
     def _asked(self) -> list[tuple[str, str]]:
         """Return framework and id of the runs that are to be stopped; what cannot be read asks for nothing."""

@@ -81,6 +81,10 @@ class Child:
         if self.process.stdout is not None:
             self.process.stdout.close()
 
+    def has_ended(self) -> bool:
+        """Say whether the process has ended, though what it said may not have been heard yet."""
+        return self.process.poll() is not None
+
     def log_tail(self) -> str:
         """Return how the process fares and what it said last, as evidence."""
         code = self.process.poll()

@@ -228,11 +228,21 @@ class GatewayProcess:
         try:
             yield
         except OSError as error:
-            with self._changed:
-                dead = self._changed.wait_for(lambda: self._generation != generation or self._over, _HEARD_SECONDS)
-            if not dead:
+            if not self._has_died(generation):
                 why = self._child.log_tail()
                 raise GatewayError(f"the gateway does not answer: {error}", why=why, hint=_REMEDY) from error
+
+    def _has_died(self, generation: int) -> bool:
+        """Say whether a process has died: that is known only when all it said before has been handed on."""
+
+        def known() -> bool:
+            return self._generation != generation or self._over
+
+        with self._changed:
+            child = self._child
+            if self._changed.wait_for(known, _HEARD_SECONDS):
+                return True
+            return child.has_ended() and self._changed.wait_for(known, START_SECONDS)
 
     def _supervise(self, closed: Sequence[Known]) -> None:
         """Listen to the process until it dies, then start another, for as long as we are not shut down.

@@ -157,7 +157,7 @@ def _close(folder: Path, one: Remembered) -> None:
         with contextlib.suppress(GatewayError):
             request(folder, "DELETE", f"/sessions/{one.session.id}?drain=0", b"", _CLOSE_SECONDS)
     except OSError:
-        claim = _await(folder, _LOCK, _OWNER_PATIENCE)
+        claim = _await(folder, _LOCK, _PATIENCE)
         if claim is not None:
             forget_session(folder, one)
             os.close(claim)

@@ -95,9 +95,13 @@ class Taken:
         """Stop listening, once the process has said all it had to say."""
         self._connection.close()
 
+    def has_ended(self) -> bool:
+        """Say whether the process has ended, though what it said may not have been heard yet."""
+        return self.process.wait(0)
+
     def log_tail(self) -> str:
         """Return how the process fares and what it said last, as evidence."""
-        return log_tail(self.folder, "it has ended" if self.process.wait(0) else "it is still there")
+        return log_tail(self.folder, "it has ended" if self.has_ended() else "it is still there")
 
 
 def take_over(folder: Path, settings: GatewaySettings) -> Taken | None:

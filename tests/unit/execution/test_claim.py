@@ -58,7 +58,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_who_only_clears_away_is_waited_for(tmp_path: Path) -> None:
-    """A sweep from elsewhere takes its time; a runner that wants to begin has the folder when it is over."""
+    """A sweep from elsewhere takes its time; a runner that wants to begin says so, and has the folder when it is over."""
     swept, holders = threading.Event(), list[int | None]()
 
     def sweep() -> None:
@@ -70,11 +70,17 @@ def test_who_only_clears_away_is_waited_for(tmp_path: Path) -> None:
     sweeper.start()
     assert held.wait(60)
     holders.append(holder(tmp_path))
-    threading.Timer(0.5, swept.set).start()
-    with claim(tmp_path):
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        swept.set()
+
+    with claim(tmp_path, on_wait=tell):
         holders.append(holder(tmp_path))
     sweeper.join(60)
     assert holders == [None, os.getpid()]
+    assert told == [f"waiting for process {os.getpid()}, which still clears away here, for 60 s at most"]
 
 
 @pytest.mark.usefixtures("impatient")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_world import World
+from support.waiting import until
 
 from runner.errors import StorageError
 from runner.execution.cancellation import Cancellation
@@ -82,6 +83,18 @@ def test_a_run_that_has_not_begun_is_unwanted_for_this_time(tmp_path: Path, worl
         ask_to_cancel(tmp_path, run.framework.name, run.id)
         assert control.unwanted(run)
     assert not Control(tmp_path).unwanted(run)
+
+
+def test_a_request_that_comes_between_two_looks_is_heard(tmp_path: Path, world: World) -> None:
+    """Who was not at work when somebody asked, and is a moment later, is stopped all the same; nothing waits for its turn."""
+    run = world.run
+    with Control(tmp_path) as control:
+        assert not control.unwanted(run)
+        request = ask_to_cancel(tmp_path, run.framework.name, run.id)
+        until(lambda: not request.exists(), "the request stays")
+        with control.steering(run, Cancellation()) as switch:
+            assert switch.cancelled
+        assert control.unwanted(run)
 
 
 def test_who_holds_a_folder(tmp_path: Path) -> None:

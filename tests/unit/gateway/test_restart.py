@@ -133,6 +133,25 @@ def test_calls_are_told_before_the_session_is_closed(start: Any, make_spec: Spec
     assert all(call.tokens_in and call.error is None for call in heard)
 
 
+def test_a_slow_listener_makes_no_death_an_error(start: Any, make_spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That a process has died is known late if what it said is still being handed on; who asks waits for that."""
+    monkeypatch.setattr("runner.gateway.client._HEARD_SECONDS", 0.1)
+    gateway = start()
+    heard, over = threading.Event(), threading.Event()
+
+    def listen(_: Metered) -> None:
+        heard.set()
+        over.wait(60)
+
+    session = gateway.open(make_spec(answers=ANSWERS), listen)
+    insist(session, say())
+    assert heard.wait(60)
+    kill(gateway)
+    threading.Timer(1.0, over.set).start()
+    gateway.open(make_spec(answers=ANSWERS, attempt=2))
+    assert over.is_set()
+
+
 def test_too_many_deaths_are_the_end(start: Any, make_spec: Spec) -> None:
     """If it dies more often than allowed, sessions cannot be opened, and open ones end with that as last error."""
     gateway = start(restarts=1)
