@@ -245,11 +245,7 @@ class GatewayProcess:
             return child.has_ended() and self._changed.wait_for(known, START_SECONDS)
 
     def _supervise(self, closed: Sequence[Known]) -> None:
-        """Listen to the process until it dies, then start another, for as long as we are not shut down.
-
-        Args:
-            closed: sessions that the first process has to be told to open again.
-        """
+        """Listen to the process until it dies, then start another, until we are shut down; the first reopens `closed`."""
         while True:
             child = self._child
             started = child.await_ready()
