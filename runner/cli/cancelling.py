@@ -14,6 +14,7 @@ from runner.cli.finding import Place, find_own_run, find_run, read_record
 from runner.engine.docker import connect
 from runner.engine.owner import current
 from runner.errors import ConfigError, ExitCode, StorageError
+from runner.evidence.records import RunRecord
 from runner.execution.abandon import cancel_cut_off
 from runner.execution.claim import claim, holder
 from runner.execution.control import ask_to_cancel
@@ -99,7 +100,7 @@ def _what_became(output: Path, name: str, pid: int) -> str:
     """Say how a run ended that a runner was asked to stop, or why it has not."""
     record = read_record(find_run(output, name))
     if record.outcome is not None:
-        return f"it has ended: {record.outcome}{f': {record.reason}' if record.reason else ''}"
+        return _ending(record)
     if holder(output) == pid:
         return "it was not at work, and this `runner go` leaves it out; the next one goes on with it"
     return f"it has not ended, but its runner (process {pid}) has; the next `runner go` goes on with it"
@@ -114,10 +115,12 @@ def _end_cut_off(console: Console, output: Path, place: Place, environment: Mapp
         if record.outcome is None:
             runtime = runtime_folder(environment)
             record = cancel_cut_off(engine, ledger, current(), place.layout, record, runtime=runtime)
-    console.say(
-        f"{name} had been cut off; it has ended: {record.outcome}{f': {record.reason}' if record.reason else ''}"
-    )
+    console.say(f"{name} had been cut off; {_ending(record)}")
     return ExitCode.PASSED
+
+
+def _ending(record: RunRecord) -> str:
+    return f"it has ended: {record.outcome}{f': {record.reason}' if record.reason else ''}"
 
 
 def _find(output: Path, text: str) -> tuple[str, str, bool]:

@@ -7,17 +7,19 @@ import http.client
 import json
 import re
 import socket
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from support.waiting import looking
+
 KIND = "org.codegen-runner.kind"
 DECOY = "chaos.decoy"
 _API = "/v1.41"
 _SECONDS = 20.0
+_PAUSE = 0.25
 _HERE = re.compile(rb"here is ([0-9a-f]{16})\b")
 
 
@@ -133,23 +135,14 @@ class Witness:
     names: set[str] = field(default_factory=set)
     """Every container seen."""
 
-    @contextlib.contextmanager
-    def watching(self, pause: float = 0.25) -> Iterator[None]:
+    def watching(self) -> contextlib.AbstractContextManager[None]:
         """Look again and again inside the block."""
-        over = threading.Event()
 
         def look() -> None:
-            while not over.wait(pause):
-                with contextlib.suppress(OSError, Unhappy):
-                    self.look()
+            with contextlib.suppress(OSError, Unhappy):
+                self.look()
 
-        thread = threading.Thread(target=look, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+        return looking(look, _PAUSE)
 
     def look(self) -> None:
         """Look once."""

@@ -6,11 +6,9 @@ Its program waits for a file in its /in, which is a folder of the step outside: 
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
-from support.waiting import until
+from support.waiting import looking, until
 
 GATE = "go-on"
 """What a step that is held waits for in its /in."""
@@ -18,7 +16,6 @@ HELD = "begun"
 """What it leaves in its /out before it waits."""
 HOLDS = f"touch /out/{HELD}; until test -e /in/{GATE}; do sleep 0.1; done"
 """The same for a command of a shell."""
-_LOOK_AGAIN = 0.05
 
 
 def until_held(runs: Path, pattern: str = "steps/*", *, runs_at_once: int = 1) -> list[Path]:
@@ -30,35 +27,31 @@ def until_held(runs: Path, pattern: str = "steps/*", *, runs_at_once: int = 1) -
         runs_at_once: so many runs have to have one.
     """
 
-    def held() -> list[Path]:
-        found = [path.parents[1] for path in runs.glob(f"[!.]*/*/{pattern}/out/{HELD}") if not _opened(path.parents[1])]
-        return sorted(found) if len({path.parents[1] for path in found}) >= runs_at_once else []
+    def there() -> list[Path]:
+        found = held(runs, pattern)
+        return found if len({step.parents[1] for step in found}) >= runs_at_once else []
 
-    return until(held, f"no step {pattern} of {runs_at_once} runs waits for its gate")
+    return until(there, f"no step {pattern} of {runs_at_once} runs waits for its gate")
 
 
-@contextlib.contextmanager
-def let_go(runs: Path) -> Iterator[None]:
+def held(runs: Path, pattern: str = "steps/*") -> list[Path]:
+    """Return the folders of steps that wait for their gate; arguments as of `until_held`."""
+    found = (path.parents[1] for path in runs.glob(f"[!.]*/*/{pattern}/out/{HELD}"))
+    return sorted(step for step in found if not _gate(step).exists())
+
+
+def open_gates(runs: Path) -> None:
+    """Let every step go on that waits for its gate."""
+    for step in held(runs):
+        with contextlib.suppress(OSError):
+            # Only of one that waits, or was stopped while it did: no other run's evidence grows afterwards.
+            _gate(step).touch(exist_ok=False)
+
+
+def let_go(runs: Path) -> contextlib.AbstractContextManager[None]:
     """Open the gate of every step that has one, and of those that begin while the block lasts."""
-    over = threading.Event()
-
-    def look() -> None:
-        while True:
-            for held in runs.glob(f"[!.]*/*/steps/*/out/{HELD}"):
-                with contextlib.suppress(OSError):
-                    # Only of one that waits, or was stopped while it did: no other run's evidence grows afterwards.
-                    (held.parents[1] / "in" / GATE).touch(exist_ok=False)
-            if over.wait(_LOOK_AGAIN):
-                return
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return looking(lambda: open_gates(runs))
 
 
-def _opened(step: Path) -> bool:
-    return (step / "in" / GATE).exists()
+def _gate(step: Path) -> Path:
+    return step / "in" / GATE

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.gates import GATE, HELD
+from support.gates import held, open_gates
 from support.project import Project, cgroups_of, copy_project, left_in_engine
+from support.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -82,18 +83,6 @@ def actor(tmp_path: Path) -> Project:
     return project
 
 
-def _until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + 120
-    while not true():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.05)
-
-
-def _held(project: Project) -> list[Path]:
-    """Return the folders of the steps that wait to be told to go on."""
-    return [file.parents[1] for file in project.runs.glob(f"actor/*/steps/*/out/{HELD}")]
-
-
 def _kill_and_go(
     project: Project, experiment: str, ready: Callable[[], object], containers: int = 1
 ) -> tuple[str, dict[str, Any], float]:
@@ -110,7 +99,7 @@ def _kill_and_go(
     """
     project.run("images", "build", "actor")
     running = project.start("go", experiment)
-    _until(ready)
+    until(ready, "it did not come about", 120)
     begun = time.monotonic()
     time.sleep(_INTO_IT)
     os.kill(running.pid, signal.SIGKILL)
@@ -122,8 +111,7 @@ def _kill_and_go(
             said += line
             if not ran and said.count(ADOPTED) == containers:
                 ran = time.monotonic() - begun
-                for step in _held(project):
-                    (step / "in" / GATE).touch()
+                open_gates(project.runs)
     assert again.returncode == 0, said
     (record,) = project.records().values()
     assert record["outcome"] == "passed"
@@ -140,7 +128,7 @@ def test_views_of_a_graph_are_taken_up(actor: Project) -> None:
 
     def both_run() -> bool:
         names[:] = [name for name in left_in_engine(actor) if "-s02-" in name or "-s03-" in name]
-        return len(names) == len(_held(actor)) == 2
+        return len(names) == len(held(actor.runs)) == 2
 
     said, record, ran = _kill_and_go(actor, "adopted-views", both_run, 2)
     assert said.count(ADOPTED) == 2
@@ -157,7 +145,7 @@ def test_a_step_goes_on_asking_the_scripted_model(actor: Project) -> None:
     heard = "actor/*/llm/calls.jsonl"
 
     def has_asked() -> bool:
-        return bool(_held(actor)) and any(path.read_text() for path in actor.runs.glob(heard))
+        return bool(held(actor.runs)) and any(path.read_text() for path in actor.runs.glob(heard))
 
     said, _, _ = _kill_and_go(actor, "adopted-chat", has_asked)
     assert said.count(ADOPTED) == 1

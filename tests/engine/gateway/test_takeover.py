@@ -7,13 +7,13 @@ import os
 import shutil
 import signal
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.mortal_runner import mortal
+from support.waiting import until
 
 from runner.events import boottime
 from runner.gateway.calls import read_calls
@@ -95,7 +95,4 @@ def test_container_outlives_its_runner(
 
 
 def _await_calls(spec: SessionSpec, number: int) -> None:
-    end = time.monotonic() + 60
-    while len(read_calls(spec.calls_file).calls) < number:
-        assert time.monotonic() < end, f"there were not {number} calls within 60 s"
-        time.sleep(0.02)
+    until(lambda: len(read_calls(spec.calls_file).calls) >= number, f"there were not {number} calls within 60 s", 60)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.command_line import run
-from support.waiting import until
+from support.waiting import beside, until
 
 from runner.evidence.atomic import write_json
 from runner.evidence.layout import RunLayout
@@ -56,11 +56,9 @@ def test_a_run_at_work_is_waited_for(output: Path, layout: RunLayout) -> None:
             write_json(layout.metadata, _record(layout).model_copy(update={"outcome": "cancelled", "reason": "asked"}))
 
     begun = threading.Event()
-    runner = threading.Thread(target=work)
-    runner.start()
-    assert begun.wait(60)
-    code, out, err = run(output, "cancel", NAME)
-    runner.join()
+    with beside(work):
+        assert begun.wait(60)
+        code, out, err = run(output, "cancel", NAME)
     assert (code, err) == (0, "")
     assert out.splitlines() == [f"{NAME} is to be stopped; its evidence is kept", "it has ended: cancelled: asked"]
 
@@ -83,11 +81,9 @@ def test_a_runner_that_dies_before_it_hears(output: Path) -> None:
             until((output / CONTROL / "cancel" / NAME).exists, "nobody asked")
 
     begun = threading.Event()
-    runner = threading.Thread(target=work)
-    runner.start()
-    assert begun.wait(60)
-    code, out, err = run(output, "cancel", NAME)
-    runner.join()
+    with beside(work):
+        assert begun.wait(60)
+        code, out, err = run(output, "cancel", NAME)
     assert (code, err) == (0, "")
     assert "it has not ended, but its runner (process " in out
 

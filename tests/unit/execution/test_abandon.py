@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.frozen import Point
 from support.lives import Lives, check_whole
+from support.waiting import until
 
 from runner.errors import EngineError
 from runner.evidence.records import RunRecord
@@ -68,8 +68,8 @@ def test_a_pause_holds_back_what_is_new_alone(lives: Lives, point: Point) -> Non
     heir.start()
     try:
         lives.held.set()
-        until(lives.layout.step(1).metadata.exists)
-        until(lambda: not lives.world.containers_left)
+        until(lives.layout.step(1).metadata.exists, "the step does not begin", 60)
+        until(lambda: not lives.world.containers_left, "its container stays", 60)
         time.sleep(0.1)
         assert lives.starts == ["Begin."]
         assert lives.world.containers_left == []
@@ -93,14 +93,6 @@ def test_a_run_without_a_container_waits(lives: Lives) -> None:
     wish[0] = ""
     heir.join(120)
     check_whole(lives, found[0])
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_what_the_engine_refuses_leaves_the_run_cut_off(lives: Lives, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from support.fake_world import World
 from support.frozen import Point
 from support.lives import Lives, check_whole
+from support.waiting import until
 
 from runner.events import Notice
 from runner.evidence.records import RunRecord
@@ -101,10 +102,7 @@ def test_a_container_that_runs_unseen_is_ended(lives: Lives, *, swept: bool) -> 
     lives.begin(Point("start", "after", 1))
     world = lives.world
     (name,) = world.containers_left
-    end = time.monotonic() + 60
-    while not lives.starts:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: lives.starts, "the step does not begin", 60)
     world.engine.lose_sight(name)
     signals = list[int]()
     box = world.engine.box(name)

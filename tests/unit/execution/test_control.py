@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -49,10 +48,7 @@ def test_one_run_is_stopped_and_no_other(tmp_path: Path, world: World) -> None:
     with Control(tmp_path) as control:
         with control.steering(run, everything) as mine, control.steering(other, everything) as its:
             request = ask_to_cancel(tmp_path, run.framework.name, run.id)
-            end = time.monotonic() + 60
-            while not mine.cancelled and time.monotonic() < end:
-                time.sleep(0.02)
-            assert mine.cancelled
+            until(lambda: mine.cancelled, "the request is not heard", 60)
             assert not its.cancelled
             assert not everything.cancelled
             assert request.exists()
@@ -66,10 +62,7 @@ def test_stopping_everything_stops_each(tmp_path: Path, world: World) -> None:
     with Control(tmp_path) as control:
         with control.steering(run, everything) as mine:
             everything.cancel()
-            end = time.monotonic() + 60
-            while not mine.cancelled and time.monotonic() < end:
-                time.sleep(0.01)
-            assert mine.cancelled
+            until(lambda: mine.cancelled, "what stops all does not stop this one", 60)
         with control.steering(run, everything) as late:
             assert late.cancelled
 

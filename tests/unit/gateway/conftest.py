@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import openai
 import pytest
 from aiohttp import web
 from pydantic import SecretStr
+from support.waiting import until
 
 from runner.gateway.client import GatewayProcess
 from runner.gateway.session import Session, SessionSpec
@@ -234,9 +234,6 @@ def wait_until() -> Callable[[Callable[[], object]], None]:
     """Return what waits until something holds, for a minute at most."""
 
     def wait(holds: Callable[[], object]) -> None:
-        end = time.monotonic() + 60
-        while not holds():
-            assert time.monotonic() < end, "it did not come true within 60 s"
-            time.sleep(0.02)
+        until(holds, "it did not come true within 60 s", 60)
 
     return wait
